@@ -1,0 +1,5 @@
+"""``python -m lathe``."""
+
+from lathe.cli import main
+
+raise SystemExit(main())

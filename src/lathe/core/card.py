@@ -1,0 +1,144 @@
+"""The card of a model: its manifest as a page that people, and Hugging Face's hub, can read."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Real
+from typing import Any, NamedTuple
+
+from lathe.core.bundle import Ancestor, Manifest
+
+_PIPELINES = {"classify": "text-classification", "tag": "token-classification"}
+_CLASSES = {"classify": "AutoModelForSequenceClassification", "tag": "AutoModelForTokenClassification"}
+_PURPOSES = {
+    "classify": "Gives a text one of its labels, with the probability of each.",
+    "tag": "Finds labelled spans in a text, in characters of the text as it was given.",
+}
+SHOWN_LABELS = 50
+
+
+class Figure(NamedTuple):
+    """One score, with what it is to be seen beside."""
+
+    name: str  # test.accuracy
+    value: float
+    interval: tuple[float, float] | None = None
+    baseline: float | None = None
+
+
+def card(name: str, manifest: Manifest, sizes: Mapping[str, int]) -> str:
+    """Markdown with Hugging Face's YAML header; ``sizes`` are the bytes of the model's files.
+
+    Language and licence are left out: nobody but the owner of the text knows them.
+    """
+    parts = [
+        _header(manifest),
+        f"# {name}\n\nMade by `lathe {manifest.stage}`, {_size(manifest, sizes)}.",
+        _use(manifest),
+        _loading(name, manifest),
+        _scores(manifest),
+        _data(manifest),
+        _origin(name, manifest),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def figures(scores: Mapping[str, Any], prefix: str = "") -> Iterator[Figure]:
+    """Every number of nested scores; ``x_baseline`` and ``x_interval`` stand beside ``x``, not below it."""
+    for name, value in scores.items():
+        if isinstance(value, Mapping) and not _beside(name, scores):
+            yield from figures(_with_company(name, scores), f"{prefix}{name}.")
+        elif isinstance(value, Real) and not isinstance(value, bool) and not _beside(name, scores):
+            interval, baseline = scores.get(f"{name}_interval"), scores.get(f"{name}_baseline")
+            yield Figure(f"{prefix}{name}", float(value), (interval[0], interval[1]) if interval else None, baseline)
+
+
+def number(value: float) -> str:
+    """A score with four digits after the point, a count with none.
+
+    >>> number(0.912345), number(1200.0)
+    ('0.9123', '1,200')
+    """
+    return f"{value:,.0f}" if abs(value) > 1 and value.is_integer() else f"{value:,.4f}"
+
+
+def lineage(parents: Sequence[Ancestor], remark: Callable[[Ancestor], str], indent: str = "") -> Iterator[str]:
+    """The ancestors as a tree, one line each; ``remark`` adds to a line.
+
+    >>> list(lineage([Ancestor(path="a", sha256="12" * 32, stage="corpus")], lambda parent: ""))
+    ['└── a (corpus, 121212121212)']
+    """
+    for position, parent in enumerate(parents, 1):
+        last = position == len(parents)
+        yield f"{indent}{'└── ' if last else '├── '}{parent.path} ({parent.stage}, {parent.sha256[:12]}){remark(parent)}"
+        yield from lineage(parent.parents, remark, indent + ("    " if last else "│   "))
+
+
+def _beside(name: str, scores: Mapping[str, Any]) -> bool:
+    return any(name.endswith(end) and name.removesuffix(end) in scores for end in ("_baseline", "_interval"))
+
+
+def _with_company(name: str, scores: Mapping[str, Any]) -> dict[str, Any]:
+    """The scores of one group, with its baselines and intervals under ``metric_baseline`` and ``metric_interval``."""
+    inside = dict(scores[name])
+    for end in ("_baseline", "_interval"):
+        inside |= {f"{metric}{end}": value for metric, value in scores.get(f"{name}{end}", {}).items() if metric in inside}
+    return inside
+
+
+def _header(manifest: Manifest) -> str:
+    kind = (manifest.task or {}).get("kind", "")
+    pipeline = [f"pipeline_tag: {_PIPELINES[kind]}"] if kind in _PIPELINES else []
+    return "\n".join(["---", "library_name: transformers", *pipeline, "tags:", "- lathe", "---"])
+
+
+def _size(manifest: Manifest, sizes: Mapping[str, int]) -> str:
+    needed = [name for name in (manifest.runtime.files if manifest.runtime else sizes) if name in sizes]
+    size = f"{sum(sizes[name] for name in needed) / 1e6:,.1f} MB"
+    return f"{size}, {manifest.runtime.kind} {manifest.runtime.precision}" if manifest.runtime else size
+
+
+def _use(manifest: Manifest) -> str:
+    if manifest.task is None:
+        return "## Intended use\n\nA language model to go on from with `lathe finetune`; it answers nothing by itself."
+    kind, labels = manifest.task.get("kind", ""), manifest.task.get("labels") or ()
+    more = f", and {len(labels) - SHOWN_LABELS} more" if len(labels) > SHOWN_LABELS else ""
+    named = ", ".join(f"`{label}`" for label in labels[:SHOWN_LABELS])
+    lines = [_PURPOSES.get(kind, f"Task: {kind}."), f"Labels: {named}{more}." if labels else ""]
+    lines.append("It has been measured on text like that below; on other text nothing is known.")
+    return "## Intended use\n\n" + " ".join(line for line in lines if line)
+
+
+def _loading(name: str, manifest: Manifest) -> str:
+    if manifest.task is None:
+        code = f'from transformers import AutoModel\n\nmodel = AutoModel.from_pretrained("{name}")'
+        return f"## How to load it\n\n```python\n{code}\n```"
+    lines = ["import lathe", "", f'model = lathe.load("{name}")', 'model(["a text"])']
+    kind = manifest.task.get("kind", "")
+    if manifest.runtime and manifest.runtime.kind == "torch" and kind in _CLASSES:
+        call = f'model = {_CLASSES[kind]}.from_pretrained("{name}")'
+        lines += ["", "# or, without Lathe", f"from transformers import {_CLASSES[kind]}", "", call]
+    return "\n".join(["## How to load it", "", "```python", *lines, "```"])
+
+
+def _scores(manifest: Manifest) -> str:
+    rows = [
+        f"| {f.name} | {number(f.value)}{_interval(f)} | {'' if f.baseline is None else number(f.baseline)} |"
+        for f in figures(manifest.scores)
+    ]
+    return "\n".join(["## Scores", "", "| | model | baseline |", "|---|---:|---:|", *rows]) if rows else ""
+
+
+def _interval(figure: Figure) -> str:
+    return f" [{number(figure.interval[0])}, {number(figure.interval[1])}]" if figure.interval else ""
+
+
+def _data(manifest: Manifest) -> str:
+    rows = [f"| {use.path} | {use.kept:,} | {use.quarantined:,} | `{use.sha256[:12]}` |" for use in manifest.data]
+    head = ["## Data", "", "| file | rows | set aside | sha256 |", "|---|---:|---:|---|"]
+    return "\n".join([*head, *rows]) if rows else ""
+
+
+def _origin(name: str, manifest: Manifest) -> str:
+    tree = [name, *lineage(manifest.parents, lambda parent: "")]
+    versions = ", ".join(f"{library} {version}" for library, version in manifest.versions.items())
+    tail = ["", f"Made with {versions}."] if versions else []
+    return "\n".join(["## Where it comes from", "", "```text", *tree, "```", *tail])

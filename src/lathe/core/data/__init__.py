@@ -1,0 +1,56 @@
+"""Rows of a user's files: every one is kept or quarantined with its reason; kept + quarantined = read."""
+
+from lathe.core.data.records import Bad, Record, RowError, read_rows
+from lathe.core.data.shapes import (
+    LABELLED,
+    TAGGED,
+    TEXT,
+    TOKENS_OR_TEXT,
+    Columns,
+    Reading,
+    Role,
+    Shape,
+    checked_text,
+    checked_tokens,
+    find_columns,
+)
+from lathe.core.data.table import (
+    Table,
+    check_labels,
+    describe,
+    keys,
+    labels,
+    load,
+    near_misses,
+    read_row,
+    warnings,
+    write_quarantine,
+)
+
+__all__ = [
+    "LABELLED",
+    "TAGGED",
+    "TEXT",
+    "TOKENS_OR_TEXT",
+    "Bad",
+    "Columns",
+    "Reading",
+    "Record",
+    "RowError",
+    "Role",
+    "Shape",
+    "Table",
+    "check_labels",
+    "checked_text",
+    "checked_tokens",
+    "describe",
+    "find_columns",
+    "keys",
+    "labels",
+    "load",
+    "near_misses",
+    "read_row",
+    "read_rows",
+    "warnings",
+    "write_quarantine",
+]

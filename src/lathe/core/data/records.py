@@ -1,0 +1,284 @@
+"""From lines to records: every line becomes a row or a ``Bad`` that says what is wrong with it and how to mend it."""
+
+import json
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, TypeAlias
+
+from lathe.core.data.parquet import parquet_rows
+from lathe.core.data.source import BrokenStreamError, Line, Source, find_source, lines
+from lathe.core.errors import DataError
+
+MAX_VALUE = 1000  # characters of a bad value that are kept
+NOT_UTF8 = "not UTF-8"  # how the reason of a line in another encoding begins
+MAX_RECORD_LINES = 1000  # a quoted CSV field with more line ends is taken for a quote that was never closed
+
+_QUOTED = re.compile(r'[^"]*(?:""[^"]*)*')  # from after the opening quote to before the closing one
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Record(NamedTuple):
+    """One row as the file has it."""
+
+    line: int
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """One line or row that cannot be used: what, where, why, and the way out."""
+
+    file: str
+    line: int
+    field: str | None
+    value: str  # shortened
+    reason: str
+    fix: str
+
+    def __str__(self) -> str:
+        field = f"{self.field}: " if self.field else ""
+        return f"{self.file}:{self.line}: {field}{self.reason} (got {self.value[:80]!r}); {self.fix}"
+
+
+class RowError(Exception):
+    """Raised while one row is read: the row goes to quarantine, the reading goes on."""
+
+    def __init__(self, field: str | None, value: object, reason: str, fix: str) -> None:
+        super().__init__(reason)
+        self.field, self.value, self.reason, self.fix = field, value, reason, fix
+
+    def at(self, path: Path, line: int) -> Bad:
+        text = self.value if isinstance(self.value, str) else repr(self.value)
+        printable = text[:MAX_VALUE].encode("utf-8", "backslashreplace").decode("utf-8")
+        return Bad(str(path), line, self.field, printable, self.reason, self.fix)
+
+
+def read_rows(path: Path) -> Iterator[Record | Bad]:
+    """Every row of a JSONL, CSV, TSV, text or Parquet file, plain or compressed, in order.
+
+    A text file has one row ``{"text": line}`` a line. Lines of nothing but white space are no rows. Raises
+    ``DataError`` for what makes the whole file unusable.
+    """
+    source = find_source(path)
+    if source.format == "parquet":
+        yield from (Record(number, row) for number, row in parquet_rows(path))
+        return
+    yield from read_source(source)
+
+
+def read_source(source: Source) -> Iterator[Record | Bad]:
+    """Every row of a stream of text whose format is known: standard input has no name that tells it."""
+    count = 0
+    try:
+        for count, record in enumerate(_READERS[source.format](source), 1):  # noqa: B007 (the error needs the count)
+            yield record
+    except BrokenStreamError as error:
+        way = "copy or download the file again"
+        raise DataError(f"{source.path}: {error}: {count:,} rows could be read before the break; {way}") from None
+
+
+# ------------------------------------------------------------------------------------------------------------- JSON
+def _json_rows(source: Source) -> Iterator[Record | Bad]:
+    for line in lines(source):
+        if line.raw and not line.raw.isspace():
+            if line.number == 1 and ".json" in source.path.suffixes and line.raw.lstrip().startswith(b"["):
+                _refuse_json_document(source.path)
+            try:
+                yield Record(line.number, _json_object(line))
+            except RowError as error:
+                yield error.at(source.path, line.number)
+
+
+def _refuse_json_document(path: Path) -> NoReturn:
+    raise DataError(
+        f"{path}: one JSON array, not one object a line; convert it: jq -c '.[]' {path.name} > {path.stem}.jsonl"
+    )
+
+
+def _json_object(line: Line) -> dict[str, Any]:
+    text = _decode(line)
+    try:
+        row = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        fix = "write one complete JSON object on the line"
+        raise RowError(None, text, f"not JSON: {error.msg} at character {error.pos + 1}", fix) from None
+    except RecursionError:
+        raise RowError(None, text, "nested too deeply", "write the row as a flat object") from None
+    if not isinstance(row, dict):
+        raise RowError(None, text, f"{_json_type(row)}, not an object", 'write {"text": ...}')
+    if "\\ud" in text.lower() and _SURROGATE.search(json.dumps(row, ensure_ascii=False)):
+        raise RowError(None, text, "holds half a surrogate pair", "write the whole character, not its UTF-16 halves")
+    return row
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RowError(
+            twice, [value for name, value in pairs if name == twice], "the key stands twice", "keep one of them"
+        )
+    return row
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise RowError(None, name, f"{name} is not JSON", "write null or a number")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise RowError(None, text, "the number is too large", "write a number below 1.8e308")
+    return number
+
+
+def _int(text: str) -> int:
+    if len(text) > 20 or not -(2**63) <= int(text) < 2**64:
+        raise RowError(None, text, "the number has more than 64 bits", "write it as a string")
+    return int(text)
+
+
+def _json_type(value: Any) -> str:
+    names = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_float, parse_int=_int
+)
+
+
+# --------------------------------------------------------------------------------------------------------- CSV, TSV
+_NextLine: TypeAlias = Callable[[], Line | None]
+_Split: TypeAlias = Callable[[Line, _NextLine, list[Line]], list[str]]
+
+
+def _rows_below_header(source: Source, split: _Split) -> Iterator[Record | Bad]:
+    """The rows of a table whose first line names the columns.
+
+    A record that goes wrong after several lines gives up its first line only: reading goes on with the second, so
+    that one stray quote does not swallow the good rows behind it.
+    """
+    waiting: deque[Line] = deque()
+    source_lines = lines(source)
+
+    def next_line() -> Line | None:
+        return waiting.popleft() if waiting else next(source_lines, None)
+
+    header: list[str] | None = None
+    while (line := next_line()) is not None:
+        if not line.raw.strip(b" "):
+            continue
+        taken: list[Line] = []
+        try:
+            fields = split(line, next_line, taken)
+            if header is None:
+                header = _header(source, fields)
+            else:
+                yield Record(line.number, _named(header, fields, line))
+        except RowError as error:
+            waiting.extendleft(reversed(taken))
+            if header is None:
+                raise DataError(f"{source.path}:{line.number}: {error.reason} in the header; {error.fix}") from None
+            yield error.at(source.path, line.number)
+
+
+def _tsv_fields(line: Line, next_line: _NextLine, taken: list[Line]) -> list[str]:  # noqa: ARG001 (as _Split)
+    """Tab-separated values have no quoting: a quotation mark is a character like others."""
+    return _decode(line).split("\t")
+
+
+def _csv_fields(line: Line, next_line: _NextLine, taken: list[Line]) -> list[str]:
+    """RFC 4180: a field may be quoted and then hold commas, line ends and doubled quotes.
+
+    The further lines that the record needs are noted in ``taken``.
+    """
+    text = _decode(line)
+    if '"' not in text:
+        return text.split(",")
+    fields: list[str] = []
+    start = 0
+    while start <= len(text):
+        if text.startswith('"', start):
+            field, text, start = _quoted_field(line, text, start + 1, next_line, taken)
+        else:
+            end = text.find(",", start) % (len(text) + 1)  # -1, not found, becomes the end
+            field, start = text[start:end], end + 1
+        fields.append(field)
+    return fields
+
+
+def _quoted_field(line: Line, text: str, start: int, next_line: _NextLine, taken: list[Line]) -> tuple[str, str, int]:
+    """The field that is open at ``start``, the line on which it ends, and where on it the next field begins."""
+    parts: list[str] = []
+    while (end := _end_of_quoted(text, start)) is None:
+        parts.append(text[start:] + "\n")
+        more = next_line() if len(taken) < MAX_RECORD_LINES else None
+        if more is None:
+            raise RowError(None, _decode(line), "a quote is opened and never closed", 'close it, or double it: ""')
+        taken.append(more)
+        text, start = _decode(more), 0
+    if end + 1 < len(text) and text[end + 1] != ",":
+        raise RowError(None, _decode(line), "text follows a closing quote", 'double the quotes inside a field: ""')
+    return "".join([*parts, text[start:end]]).replace('""', '"'), text, end + 2
+
+
+def _end_of_quoted(text: str, start: int) -> int | None:
+    match = _QUOTED.match(text, start)
+    return match.end() if match and match.end() < len(text) else None
+
+
+def _header(source: Source, names: list[str]) -> list[str]:
+    names = [name.strip() for name in names]
+    if len(names) == 1 and source.format == "csv" and (mark := next((m for m in ";\t|" if m in names[0]), None)):
+        raise DataError(
+            f"{source.path}: the header {names[0]!r} is separated by {mark!r}; save it with commas, or tabs as .tsv"
+        )
+    if "" in names:
+        raise DataError(
+            f"{source.path}: column {names.index('') + 1} has no name; the first line must name every column"
+        )
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise DataError(f"{source.path}: two columns are called {twice!r}; rename one in the first line")
+    return names
+
+
+def _named(header: list[str], fields: list[str], line: Line) -> dict[str, Any]:
+    if len(fields) != len(header):
+        reason = f"{len(fields)} fields, the header names {len(header)}"
+        raise RowError(None, _decode(line), reason, "put fields that hold the separator into double quotes (CSV)")
+    return dict(zip(header, fields, strict=True))
+
+
+# ------------------------------------------------------------------------------------------------------------- text
+def _text_rows(source: Source) -> Iterator[Record | Bad]:
+    for line in lines(source):
+        if line.raw and not line.raw.isspace():
+            try:
+                yield Record(line.number, {"text": _decode(line)})
+            except RowError as error:
+                yield error.at(source.path, line.number)
+
+
+def _decode(line: Line) -> str:
+    try:
+        return line.raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte, where = line.raw[error.start], line.offset + error.start
+        value = line.raw[: 4 * MAX_VALUE].decode("utf-8", "backslashreplace")
+        raise RowError(
+            None, value, f"{NOT_UTF8}: byte 0x{byte:02x} at offset {where}", "save the line as UTF-8"
+        ) from None
+
+
+_READERS: dict[str, Callable[[Source], Iterator[Record | Bad]]] = {
+    "jsonl": _json_rows,
+    "csv": partial(_rows_below_header, split=_csv_fields),
+    "tsv": partial(_rows_below_header, split=_tsv_fields),
+    "text": _text_rows,
+}

@@ -1,0 +1,69 @@
+"""Digests of what a run reads and writes, and writing that survives a crash."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from lathe.core.errors import DataError
+
+MANIFEST = "manifest.json"
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, of a bundle (its manifest, which holds the digests of its files) or of any other folder.
+
+    Raises ``DataError`` when there is nothing at ``path``.
+    """
+    if path.is_file():
+        return file_digest(path)
+    if (path / MANIFEST).is_file():
+        return file_digest(path / MANIFEST)
+    if not path.is_dir():
+        raise DataError(f"{path}: no such file or folder")
+    sha = hashlib.sha256()
+    for file in files_below(path):
+        sha.update(f"{file.relative_to(path).as_posix()}\0{file_digest(file)}\n".encode())
+    return sha.hexdigest()
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Every file in a folder, at any depth, in a stable order."""
+    return sorted(p for p in folder.rglob("*") if p.is_file())
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write readable JSON such that the file is whole or absent, even if the machine stops."""
+    part = path.with_name(f".{path.name}.part")
+    with part.open("w", encoding="utf-8") as stream:
+        json.dump(values, stream, indent=2, ensure_ascii=False)
+        stream.write("\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """Force every file and folder below ``folder`` to the disk."""
+    for file in files_below(folder):
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+    for inner in [p for p in folder.rglob("*") if p.is_dir()] + [folder]:
+        sync_folder(inner)
+
+
+def sync_folder(folder: Path) -> None:
+    """Force the names in a folder to the disk: a rename is durable only after this."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,100 @@
+"""A training run that survives: it starts from the newest good checkpoint, saves itself, logs, and stops when asked."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from lathe.core import checkpoint, learn, packing
+from lathe.core.batches import Plan, Source, ahead, batches
+from lathe.core.learn import State, Step, Train
+from lathe.core.report import Meter, progress, say
+from lathe.core.runtime import StopFlag, stop_flag
+from lathe.core.types import Objective, Symbols
+from lathe.core.work import Work
+
+SAVE_EVERY_S = 120.0
+"""Seconds between checkpoints where ``train.save_steps`` is not given."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is learnt, from what, for how long."""
+
+    objective: Objective
+    source: Source
+    symbols: Symbols
+    plan: Plan
+    total: int  # steps
+
+
+def fit(model: nn.Module, course: Course, config: Train, work: Work, memory: dict[str, Any]) -> Iterator[Step]:
+    """Yield after every step; the caller may evaluate between two steps, and keep in ``memory`` what must survive.
+
+    The same call after a kill goes on from the newest checkpoint with ``memory`` as it was there, and takes exactly the
+    steps that an unbroken run would have taken. Raises ``Stopped`` after saving when SIGINT or SIGTERM came.
+    """
+    if reason := packing.enable(model):
+        say(f"runs padded: {reason}")
+    packing.fast_dropout(model)
+    state = State(config.optimizer(model))
+    found = checkpoint.newest(work.checkpoints)
+    if found is not None:
+        learn.restore(model, found, state)
+        memory.update(found.values)
+    work.rewind_log(state.step)
+    steps = ahead(
+        batches(course.source, course.objective, course.symbols, course.plan, config.tokens_per_batch, start=state.step)
+    )
+    with closing(steps), stop_flag() as stop, progress("training", course.total, "steps") as meter:
+        meter.skip(state.step)
+        saved_s = time.perf_counter()
+        for step in learn.train(model, course.objective, steps, config, course.total, state):
+            _record(step, work, meter)
+            yield step
+            if _is_due(step, config, saved_s, stop):
+                tensors = learn.saved_tensors(model, state)
+                checkpoint.save(work.checkpoints, step.number, tensors, memory, config.save_total_limit)
+                saved_s = time.perf_counter()
+            stop.raise_if_set(f"step {step.number} of {course.total}, saved in {work.path}")
+
+
+def _is_due(step: Step, config: Train, saved_s: float, stop: StopFlag) -> bool:
+    if stop.signum:
+        return True
+    if config.save_steps is not None:
+        return step.number % config.save_steps == 0
+    return time.perf_counter() - saved_s >= SAVE_EVERY_S
+
+
+def _record(step: Step, work: Work, meter: Meter) -> None:
+    work.log(
+        "step",
+        step=step.number,
+        epoch=step.epoch,
+        loss=round(step.loss, 6),
+        grad_norm=round(step.grad_norm, 6),
+        learning_rate=step.learning_rate,
+        rows=step.rows,
+        tokens=step.tokens,
+        items=step.items,
+        seconds=round(step.seconds, 5),
+    )
+    meter.advance(1, f"loss {step.loss:.3f}, {step.tokens / max(step.seconds, 1e-9):,.0f} tokens/s")
+
+
+def keep_best(work: Work, model: nn.Module, memory: dict[str, Any], step: int, score: float) -> None:
+    """Keep the weights of the highest ``score`` so far; the earliest one wins a draw."""
+    if score > memory.get("best_score", float("-inf")):
+        memory |= {"best_score": score, "best_step": step}
+        checkpoint.save(work.path / "best", step, learn.saved_tensors(model), {}, keep=1)
+
+
+def restore_best(work: Work, model: nn.Module) -> None:
+    """Put the weights back that ``keep_best`` has kept."""
+    found = checkpoint.newest(work.path / "best")
+    if found is not None:
+        learn.restore(model, found)

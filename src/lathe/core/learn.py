@@ -1,0 +1,160 @@
+"""The training loop. It yields after every step; the caller logs, evaluates, saves or stops."""
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from lathe.core import optim
+from lathe.core.batches import StepBatches
+from lathe.core.checkpoint import Checkpoint
+from lathe.core.errors import LatheError
+from lathe.core.keyed import scalar_seed
+from lathe.core.optim import AdamW, AnyOptimizer, AnySchedule, Linear
+from lathe.core.recipe import recipe
+from lathe.core.runtime import Precision, autocast, dtype_of
+from lathe.core.types import Batch, Objective, Part, upcast
+
+
+@recipe
+class Train:
+    """What every training run can be told."""
+
+    learning_rate: float = Field(1e-4, gt=0)
+    """Highest learning rate."""
+    max_steps: int | None = Field(None, ge=1)
+    """Optimizer steps; instead of epochs where given."""
+    tokens_per_batch: int = Field(16384, ge=1)
+    """Largest micro-batch in tokens; it bounds memory and does not change the result."""
+    optimizer: AnyOptimizer = AdamW()
+    """Update rule."""
+    lr_scheduler: AnySchedule = Linear()
+    """How the learning rate falls after the warm-up."""
+    warmup_ratio: float = Field(0.06, ge=0, lt=1)
+    """Share of the steps over which the learning rate rises."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients are scaled down to this norm."""
+    seed: int = 0
+    """Of the order of rows, masks, dropout and new weights."""
+    precision: Precision = "auto"
+    """Matrix products in fp32 or bf16; auto measures which is faster here. Weights stay float32."""
+    save_steps: int | None = Field(None, ge=1)
+    """Steps between checkpoints; without it one every two minutes."""
+    save_total_limit: int = Field(2, ge=1)
+    """Checkpoints kept while the run lasts."""
+
+
+class Step(NamedTuple):
+    """What one optimizer step did."""
+
+    number: int  # 1-based: the step that has just been taken
+    epoch: int
+    loss: float  # nats: sum over parts of weight * total / items
+    parts: dict[str, float]  # nats per item of each part
+    items: dict[str, int]
+    grad_norm: float  # before clipping
+    learning_rate: float
+    rows: int
+    tokens: int
+    seconds: float
+
+
+@dataclass
+class State:
+    """What a resumed run needs besides the model; the loop advances it, the caller saves it."""
+
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+
+def train(
+    model: nn.Module, objective: Objective, steps: Iterable[StepBatches], config: Train, total: int, state: State
+) -> Iterator[Step]:
+    """Take steps until ``total`` have been taken in all; ``steps`` must begin with step ``state.step``."""
+    steps = iter(steps)
+    while state.step < total:
+        yield train_step(model, objective, next(steps), config, total, state)
+
+
+def train_step(
+    model: nn.Module, objective: Objective, step: StepBatches, config: Train, total: int, state: State
+) -> Step:
+    """One optimizer step, the same however its rows are cut into micro-batches."""
+    started_s = time.perf_counter()
+    model.train()  # here, not in train(): the caller may have evaluated between two steps
+    place, dtype = next(model.parameters()).device, dtype_of(config.precision)
+    items = _sum_items(step.micro)
+    totals: dict[str, Tensor] = {}
+    state.optimizer.zero_grad(set_to_none=True)
+    for number, batch in enumerate(step.micro):
+        torch.manual_seed(scalar_seed("dropout", config.seed, state.step, number))
+        with autocast(place, dtype):
+            parts = objective.loss(model, batch.to(place))
+        step_loss(parts, items).backward()
+        for part in parts:
+            totals[part.name] = totals.get(part.name, torch.zeros(())) + upcast(part.total.detach()).cpu()
+    weights = {part.name: part.weight for part in parts}
+    values = {name: float(value) / max(items[name], 1) for name, value in totals.items()}
+    loss = sum(weights[name] * value for name, value in values.items())
+    norm = float(nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm))
+    if not math.isfinite(loss) or not math.isfinite(norm):
+        raise LatheError(
+            f"step {state.step + 1}: loss {loss}, gradient norm {norm}; no update was made. "
+            f"Lower train.learning_rate (now {config.learning_rate}), or set train.precision=fp32"
+        )
+    rate = config.learning_rate * learning_rate_factor(config, state.step, total)
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    state.optimizer.step()
+    state.step += 1
+    seconds = time.perf_counter() - started_s
+    return Step(state.step, step.epoch, loss, values, items, norm, rate, len(step.rows), step.tokens, seconds)
+
+
+def step_loss(parts: Sequence[Part], items: Mapping[str, int]) -> Tensor:
+    """This micro-batch's share of the step's loss: sum of weight * total / items *of the whole step*.
+
+    A part without items adds 0, and keeps its (zero) gradient so that every parameter gets one.
+    """
+    terms = [part.weight * part.total / max(items[part.name], 1) for part in parts]
+    return torch.stack([upcast(term) for term in terms]).sum()
+
+
+def learning_rate_factor(config: Train, step: int, total: int) -> float:
+    return optim.rate_factor(config.lr_scheduler, step, total, math.ceil(config.warmup_ratio * total))
+
+
+def saved_tensors(model: nn.Module, state: State | None = None) -> dict[str, Tensor]:
+    """Everything exact resumption needs: weights, buffers and the optimizer's memory; tied weights once."""
+    seen: set[int] = set()
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        if tensor.data_ptr() not in seen or tensor.numel() == 0:
+            tensors[f"model/{name}"] = tensor
+            seen.add(tensor.data_ptr())
+    memory = optim.state_tensors(state.optimizer, model) if state is not None else {}
+    return tensors | {f"optimizer/{name}": tensor for name, tensor in memory.items()}
+
+
+def restore(model: nn.Module, checkpoint: Checkpoint, state: State | None = None) -> None:
+    """Put the model, and the optimizer where given, back exactly where ``checkpoint`` was taken."""
+    own = model.state_dict()
+    with torch.no_grad():
+        for name, tensor in _below("model/", checkpoint.tensors).items():
+            own[name].copy_(tensor)
+    if state is not None:
+        optim.restore_state(state.optimizer, model, _below("optimizer/", checkpoint.tensors))
+        state.step = checkpoint.step
+
+
+def _below(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _sum_items(micro: Sequence[Batch]) -> dict[str, int]:
+    return {name: sum(batch.items[name] for batch in micro) for name in micro[0].items}

@@ -1,0 +1,69 @@
+"""From a forward pass to a function of rows: what evaluation, explanation, robustness and serving share."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lathe.core.data import Columns, RowError, Shape, find_columns, read_row
+from lathe.core.errors import DataError
+from lathe.core.types import Encoded, Forward, Prediction, Row, Symbols, as_row
+
+
+@dataclass(frozen=True)
+class TaskPredictor:
+    """Rows in, predictions out, in the same order; a row's prediction does not depend on the rows beside it.
+
+    May be called from several threads: a tokenizer may not, so it is used under a lock.
+    """
+
+    task: Any  # a Task with its labels
+    tokenizer: Any
+    forward: Forward
+    tokens_per_batch: int = 8192  # padded tokens of one forward pass
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def __call__(self, rows: Sequence[Row | str]) -> list[Prediction]:
+        """Raises ``DataError`` naming the first row (0-based) that cannot be read."""
+        with self._lock:
+            encoded: list[Encoded] = self.task.encode(list(read_rows_like(rows, self.task.unlabelled)), self.tokenizer)
+        return self.predict(encoded)
+
+    def predict(self, encoded: Sequence[Encoded]) -> list[Prediction]:
+        """Predictions for rows that are encoded already."""
+        symbols = Symbols.of(self.tokenizer)
+        lengths = np.array([len(row["input_ids"]) for row in encoded], np.int64)
+        order = np.argsort(-lengths, kind="stable")
+        answers: list[Prediction | None] = [None] * len(encoded)
+        for part in _rectangles(lengths[order], self.tokens_per_batch):
+            chosen = [encoded[i] for i in order[part]]
+            batch = self.task.collate(chosen, np.zeros(len(chosen), np.uint64), symbols)
+            for i, answer in zip(order[part], self.task.decode(self.forward(batch.inputs), chosen), strict=True):
+                answers[i] = answer
+        return [answer for answer in answers if answer is not None]
+
+
+def read_rows_like(rows: Sequence[Row | str], shapes: Sequence[Shape]) -> Iterator[dict[str, Any]]:
+    """User's rows under the names a task knows; columns are found by name, once for each set of names."""
+    known: dict[tuple[str, ...], tuple[Shape, Mapping[str, str]]] = {}
+    for number, row in enumerate(map(as_row, rows)):
+        names = tuple(row)
+        try:
+            if names not in known:
+                known[names] = find_columns(names, shapes, Columns())
+            yield read_row(row, *known[names])[0]
+        except RowError as error:
+            raise DataError(f"row {number}: {error.field}: {error.reason}; {error.fix}") from None
+        except DataError as error:
+            raise DataError(f"row {number}: {error}") from None
+
+
+def _rectangles(lengths: "np.ndarray[Any, np.dtype[np.int64]]", capacity: int) -> Iterator[slice]:
+    """Slices of falling lengths whose padded size (rows x longest) stays below ``capacity``."""
+    start = 0
+    while start < len(lengths):
+        rows = max(1, capacity // int(lengths[start]))
+        yield slice(start, start + rows)
+        start += rows

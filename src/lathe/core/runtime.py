@@ -1,0 +1,155 @@
+"""The machine: device, precision, threads, memory, signals. The only module that reads or sets the environment."""
+
+import ctypes
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from types import FrameType
+from typing import Literal, TypeAlias
+
+import torch
+
+from lathe.core.errors import LatheError, Stopped
+
+Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
+
+
+def go_offline() -> None:
+    """No library below us may connect anywhere. Call before ``transformers`` is imported."""
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+        os.environ[name] = "1"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def set_up() -> torch.device:
+    """Prepare the process for heavy tensor work; returns the device to work on."""
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")  # row lengths vary: many shapes are worth keeping
+    torch.set_num_threads(cores())
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a quarter of a step's time
+    _keep_freed_memory()
+    return device()
+
+
+def dtype_of(precision: Precision) -> torch.dtype:
+    """The type matrix products run in: ``auto`` takes bf16 where this machine multiplies it at least 1.5x faster."""
+    if precision == "auto":
+        return torch.bfloat16 if _bf16_gain() >= 1.5 else torch.float32
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+@contextmanager
+def autocast(place: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Matrix products in ``dtype``; weights, softmax, norms and losses stay float32."""
+    with torch.autocast(place.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        yield
+
+
+@dataclass
+class StopFlag:
+    """Set by the first SIGINT or SIGTERM; a second one interrupts at once."""
+
+    signum: int = 0
+
+    def raise_if_set(self, where: str) -> None:
+        if self.signum:
+            raise Stopped(f"stopped after {where}; run the same command again to go on", self.signum)
+
+
+@contextmanager
+def stop_flag() -> Iterator[StopFlag]:
+    """Turn SIGINT and SIGTERM into a flag that a loop looks at between two steps.
+
+    Outside the main thread signals cannot be handled, and the flag is simply never set.
+    """
+    flag = StopFlag()
+
+    def remember(signum: int, frame: FrameType | None) -> None:
+        if flag.signum:
+            raise KeyboardInterrupt
+        flag.signum = signum
+
+    try:
+        before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread
+        yield flag
+        return
+    try:
+        yield flag
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def versions() -> dict[str, str]:
+    """What a result depends on, for manifests and benchmark files."""
+    names = ("lathe", "torch", "transformers", "tokenizers", "numpy")
+    found = {"python": platform.python_version(), "processor": processor()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+@cache
+def processor() -> str:
+    """The processor's own name and the cores in use."""
+    name = platform.processor() or platform.machine()
+    if sys.platform == "linux":
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    return f"{name}, {cores()} cores"
+
+
+def refuse_root_of(path: os.PathLike[str]) -> None:
+    """A result folder must not be a folder that everything else lives in."""
+    if os.path.realpath(path) in (os.path.realpath(os.sep), os.path.realpath(os.path.expanduser("~"))):
+        raise LatheError(f"{os.fspath(path)}: name a new folder for the result")
+
+
+@cache
+def _bf16_gain() -> float:
+    """How much faster this machine multiplies bf16 than float32 matrices of a small model's size (about 50 ms)."""
+    if device().type == "cuda":
+        return 2.0 if torch.cuda.is_bf16_supported() else 0.0
+    return _product_seconds(torch.float32) / _product_seconds(torch.bfloat16)
+
+
+def _product_seconds(dtype: torch.dtype) -> float:
+    a, b = torch.ones(1024, 384, dtype=dtype), torch.ones(384, 1536, dtype=dtype)
+    best = float("inf")
+    for _ in range(8):
+        started_s = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - started_s)
+    return best
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Let glibc keep freed blocks: training asks for the same large ones in every step, and fresh pages are slow."""
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return
+    trim_threshold, top_pad, mmap_max = -1, -2, -4  # the names of mallopt(3)
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(mmap_max, 0)
+    mallopt(trim_threshold, 2**31 - 1)
+    mallopt(top_pad, 256 * 2**20)

@@ -1,0 +1,169 @@
+"""The nouns that flow between stages. Pure data."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
+
+import numpy as np
+from torch import Tensor, device, float64, nn
+
+IGNORE = -100
+"""Label of a position that carries no loss (the Hugging Face convention)."""
+
+Row: TypeAlias = Mapping[str, Any]
+"""One example as the user wrote it, for instance ``{"text": "good film", "label": "positive"}``."""
+
+Encoded: TypeAlias = Mapping[str, Any]
+"""One example after tokenisation: ``input_ids`` and whatever its objective needs beside them."""
+
+Forward: TypeAlias = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+"""A model reduced to its outputs: inputs [B, T] in, named outputs (``logits``, ...) out. Every runtime is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text of a corpus."""
+
+    text: str
+    id: str
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+CorpusStep: TypeAlias = Callable[[Iterable[Document]], Iterable[Document]]
+
+
+@dataclass(frozen=True, slots=True)
+class Symbols:
+    """What an objective must know of a vocabulary."""
+
+    pad: int
+    mask: int | None
+    size: int
+    special: tuple[int, ...]
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> Self:
+        """Read them from a Hugging Face tokenizer; one without a padding token pads with its end token."""
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        special = tuple(sorted(set(tokenizer.all_special_ids)))
+        return cls(0 if pad is None else pad, tokenizer.mask_token_id, len(tokenizer), special)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some rows as tensors, ready for a forward pass."""
+
+    inputs: Mapping[str, Tensor]  # keyword arguments of model.forward: input_ids [B, T], attention_mask [B, T], ...
+    targets: Mapping[str, Tensor]  # what the loss needs beside them: labels [B] or [B, T], ...
+    items: Mapping[str, int]  # part of the loss -> how many items of it this batch holds
+
+    def to(self, place: device) -> "Batch":
+        return Batch(_move(self.inputs, place), _move(self.targets, place), self.items)
+
+
+class Part(NamedTuple):
+    """One term of a loss, as a *sum*: means of means are wrong when micro-batches hold different numbers of items.
+
+    The loss of a step is the sum over parts of ``weight * total / items``, with total and items added up over all
+    micro-batches (and processes) of the step first.
+    """
+
+    name: str
+    total: Tensor  # scalar, nats, summed over items
+    items: int
+    weight: float = 1.0
+
+
+class Objective(Protocol):
+    """What is minimised."""
+
+    def collate(self, rows: Sequence[Encoded], seeds: "np.ndarray[Any, np.dtype[np.uint64]]", symbols: Symbols) -> Batch:
+        """Make tensors. ``seeds`` [B] are all the randomness there is: equal seeds, equal batch."""
+
+    def loss(self, model: nn.Module, batch: Batch) -> list[Part]:
+        """Totals over the items of ``batch``, never divided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A labelled stretch of the *user's* text, in code points, end exclusive."""
+
+    start: int
+    end: int
+    label: str
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One label for a text."""
+
+    label: str
+    scores: Mapping[str, float]  # label -> probability, in the order of the task's labels
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Labelled spans of a text; ``tags`` has one BIO tag for each token where the row came as tokens."""
+
+    spans: tuple[Span, ...]
+    tags: tuple[str, ...] | None = None
+
+
+Prediction: TypeAlias = Label | Spans
+
+Predictor: TypeAlias = Callable[[Sequence[Row | str]], list[Prediction]]
+"""All that evaluation, explanation, robustness and serving need to know of a model."""
+
+Metric: TypeAlias = Callable[[Sequence[Any], Sequence[Any]], float]
+"""``metric(golds, predictions)``, of one kind of prediction."""
+
+
+class Task(Objective, Protocol):
+    """What the examples mean: an objective that also reads rows, has a head and answers."""
+
+    auto_model: ClassVar[Any]  # Hugging Face's class with the head
+    labelled: ClassVar[Any]  # shapes of a row with its gold answer, for lathe.core.data
+    unlabelled: ClassVar[Any]  # shapes of a row to predict
+    metrics: ClassVar[Mapping[str, Metric]]  # the first one selects the best model; all are "higher is better"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Name of each output of the head."""
+
+    def encode(self, rows: Sequence[Row], tokenizer: Any) -> list[Encoded]:
+        """Tokenize; a key ``truncated`` counts the pieces that did not fit."""
+
+    def decode(self, outputs: Mapping[str, Tensor], rows: Sequence[Encoded]) -> Sequence[Prediction]: ...
+    def gold(self, row: Row) -> Any: ...
+
+
+def to_json(prediction: Prediction) -> dict[str, Any]:
+    """The one JSON form that command line, Python and server share.
+
+    >>> to_json(Label("good", {"good": 0.9, "bad": 0.1}))
+    {'label': 'good', 'score': 0.9, 'scores': {'good': 0.9, 'bad': 0.1}}
+    >>> to_json(Spans((Span(0, 5, "LOC"),)))
+    {'spans': [{'start': 0, 'end': 5, 'label': 'LOC'}]}
+    """
+    if isinstance(prediction, Label):
+        return {"label": prediction.label, "score": prediction.scores[prediction.label], "scores": dict(prediction.scores)}
+    spans = [
+        {"start": s.start, "end": s.end, "label": s.label} | ({} if s.score is None else {"score": s.score})
+        for s in prediction.spans
+    ]
+    return {"spans": spans} | ({} if prediction.tags is None else {"tags": list(prediction.tags)})
+
+
+def upcast(tensor: Tensor) -> Tensor:
+    """Losses are computed in float32 at least, whatever the matrix products ran in."""
+    return tensor if tensor.dtype == float64 else tensor.float()
+
+
+def as_row(row: Row | str) -> Row:
+    """A bare string means ``{"text": it}``."""
+    return {"text": row} if isinstance(row, str) else row
+
+
+def _move(tensors: Mapping[str, Tensor], place: device) -> dict[str, Tensor]:
+    return {name: tensor.to(place, non_blocking=True) for name, tensor in tensors.items()}

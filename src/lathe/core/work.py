@@ -1,0 +1,173 @@
+"""A run's life: it works in ``OUT.work/``, goes on after any interruption, and ends by renaming a finished folder to OUT."""
+
+import fcntl
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lathe.core.bundle import Ancestor, Bundle, Manifest, is_bundle, seal
+from lathe.core.card import card
+from lathe.core.digest import digest_of, files_below, sync_folder, sync_tree, write_json
+from lathe.core.errors import BundleError, LatheError, Stopped
+from lathe.core.recipe import differences, dump
+from lathe.core.report import say
+from lathe.core.runtime import refuse_root_of, versions
+
+LOG = "log.jsonl"
+IDENTITY = "run.json"
+
+
+@dataclass(frozen=True)
+class Work:
+    """The folder of a run that is under way."""
+
+    path: Path  # OUT.work: what is put here survives a kill
+    parents: tuple[Ancestor, ...]
+
+    @property
+    def result(self) -> Path:
+        """The folder that becomes OUT; empty when ``make`` starts."""
+        return self.path / "result"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where a training run saves itself; made with the first checkpoint."""
+        return self.path / "checkpoints"
+
+    def log(self, event: str, **values: Any) -> None:
+        """Append one line to the run's log, which becomes part of the result."""
+        line = json.dumps({"event": event, "time": round(time.time(), 3)} | values, ensure_ascii=False)
+        with (self.path / LOG).open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+
+    def rewind_log(self, step: int) -> None:
+        """Drop lines of steps after ``step``: a run that goes on from a checkpoint takes them again."""
+        kept = [line for line in read_log(self.path) if line.get("step", 0) <= step]
+        part = self.path / f"{LOG}.part"
+        part.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8")
+        part.replace(self.path / LOG)
+
+
+def run_stage(
+    stage: str, recipe: Any, out: Path, inputs: Sequence[Path | None], make: Callable[[Work], Manifest]
+) -> Bundle:
+    """Run ``make`` once, whatever happens in between; the same call again returns or continues the same run.
+
+    ``inputs`` are all files and folders the stage reads: their digests, with the recipe, say what run this is.
+    ``make`` fills ``work.result`` and returns the manifest without what is known here.
+    Raises ``BundleError`` where ``out`` or its work folder belongs to a different run.
+    """
+    refuse_root_of(out)
+    paths = list(dict.fromkeys(path for path in inputs if path is not None))
+    options, digests = dump(recipe), {str(path): digest_of(path) for path in paths}
+    identity = {"stage": stage, "recipe": options, "inputs": digests}
+    if out.exists():
+        return _finished(out, identity)
+    parents = tuple(Bundle.open(path).as_ancestor() for path in paths if is_bundle(path))
+    work = Work(out.with_name(out.name + ".work"), parents)
+    with _locked(work.path):
+        if out.exists():
+            return _finished(out, identity)
+        _claim(work.path, identity)
+        shutil.rmtree(work.result, ignore_errors=True)
+        work.result.mkdir()
+        try:
+            made = make(work)
+            known = replace(made, stage=stage, recipe=options, inputs=digests, parents=parents)
+            _publish(work, replace(known, versions=versions(), rates=_rates(work)), out)
+        except (LatheError, OSError) as error:
+            if not isinstance(error, Stopped) and not work.checkpoints.is_dir():
+                shutil.rmtree(work.path, ignore_errors=True)  # nothing worth keeping: the next command starts clean
+            raise
+    return Bundle.open(out)
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log; a last line cut off by a kill is left out."""
+    file = folder / LOG
+    if not file.is_file():
+        return []
+    lines = []
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            continue
+    return lines
+
+
+def _rates(work: Work) -> dict[str, float]:
+    """Rows and tokens a second, over the optimizer steps that the log holds."""
+    steps = [line for line in read_log(work.path) if line["event"] == "step"]
+    seconds = sum(line["seconds"] for line in steps)
+    return {f"{unit}_per_second": round(sum(s[unit] for s in steps) / seconds, 1) for unit in ("rows", "tokens")} if steps else {}
+
+
+def _finished(out: Path, identity: Mapping[str, Any]) -> Bundle:
+    if not is_bundle(out):
+        raise BundleError(f"{out}: exists and is not a result of Lathe; choose another -o, or move it away")
+    bundle = Bundle.open(out)
+    made = bundle.manifest
+    changed = differences({"stage": made.stage, "recipe": made.recipe, "inputs": made.inputs}, identity)
+    if changed:
+        raise BundleError(
+            f"{out}: exists and was made by a different run; choose another -o, or delete it. What differs:\n"
+            + "\n".join(f"  {line.removeprefix('recipe.')}" for line in changed)
+        )
+    return replace(bundle, reused=True)
+
+
+def _claim(path: Path, identity: Mapping[str, Any]) -> None:
+    """Make sure that the work folder belongs to this run; a new one is marked as ours."""
+    file = path / IDENTITY
+    if not file.is_file():
+        write_json(file, identity)
+        return
+    changed = differences(json.loads(file.read_text(encoding="utf-8")), dict(identity))
+    if changed:
+        raise BundleError(
+            f"{path}: holds an unfinished run of another recipe; finish that one, choose another -o, or delete the folder. "
+            "What differs:\n" + "\n".join(f"  {line.removeprefix('recipe.')}" for line in changed)
+        )
+    say(f"{path}: going on with an unfinished run")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process a work folder; the lock falls with the process, however it ends."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise BundleError(f"{path}: is in the way of the work folder; choose another -o") from None
+    with (path / "lock").open("w", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BundleError(f"{path}: another process is working on this run; wait for it, or choose another -o") from None
+        yield
+
+
+def _publish(work: Work, manifest: Manifest, out: Path) -> None:
+    for name in (LOG, "quarantine.jsonl"):
+        if (work.path / name).is_file():
+            shutil.copyfile(work.path / name, work.result / name)
+    if manifest.kind == "model":
+        _write_card(work.result, manifest, out.name)
+    seal(work.result, manifest)
+    sync_tree(work.result)
+    work.result.rename(out)
+    sync_folder(out.parent)
+    shutil.rmtree(work.path, ignore_errors=True)
+
+
+def _write_card(folder: Path, manifest: Manifest, name: str) -> None:
+    """Describe a model in its README, unless it came with one of its own."""
+    readme = folder / "README.md"
+    if not readme.exists():
+        sizes = {file.relative_to(folder).as_posix(): file.stat().st_size for file in files_below(folder)}
+        readme.write_text(card(name, manifest, sizes), encoding="utf-8")

@@ -1,0 +1,108 @@
+"""The report of an evaluation: one page that stands alone."""
+
+from collections.abc import Sequence
+
+from lathe.core.charts import Bar, heat_map, interval_bars
+from lathe.core.html import Column, Html, Section, facts, figure, page, table
+from lathe.core.metrics import METRICS
+from lathe.core.stats import Score
+from lathe.evaluate.result import Comparison, Evaluation, mistakes
+
+MOST_LABELS = 40  # of a confusion matrix that can be read
+SHOWN_CHARACTERS = 400
+
+
+def report(evaluation: Evaluation, examples: int) -> str:
+    """A whole HTML document; at most ``examples`` errors are shown."""
+    first, found = next(iter(evaluation.scores.items()))
+    lead = f"{first} {found} on {len(evaluation.rows):,} rows of {evaluation.data}."
+    sections = [Section("Scores", _scores(evaluation)), Section("Size and speed", [_costs(evaluation)])]
+    if evaluation.comparison:
+        sections.append(Section(f"Against {evaluation.comparison.model}", _comparison(evaluation, evaluation.comparison)))
+    sections.append(Section("By label", [_by_label(evaluation)]))
+    if evaluation.confusion is not None and len(evaluation.labels) <= MOST_LABELS:
+        sections.append(Section("Confusion", [heat_map(evaluation.labels, evaluation.confusion)]))
+    if evaluation.calibration is not None:
+        sections.append(Section("Calibration", _calibration(evaluation)))
+    return page(f"Evaluation of {evaluation.model}", [*sections, Section("Errors", _errors(evaluation, examples))], lead)
+
+
+def _scores(evaluation: Evaluation) -> list[str]:
+    columns = [Column("metric"), *(Column(name, "end") for name in ("value", "95 % interval", "most frequent label"))]
+    rows = [
+        [_arrow(name), f"{found.value:.4f}", _interval(found), _number(evaluation.baseline.get(name))]
+        for name, found in evaluation.scores.items()
+    ]
+    bars = [Bar(name, *found) for name, found in evaluation.scores.items() if found.low >= 0 and _is_better_higher(name)]
+    drawn = [figure(interval_bars(bars, "score", "{:.3g}".format), "Each score with its interval.")] if bars else []
+    note = "Intervals: percentile bootstrap over rows."
+    return [table(columns, rows), *drawn, note]
+
+
+def _costs(evaluation: Evaluation) -> Html:
+    speed = evaluation.speed
+    return facts(
+        [
+            ("model", evaluation.model),
+            ("digest", evaluation.digest),
+            ("size of what it reads", f"{evaluation.size_bytes / 1e6:,.2f} MB"),
+            ("one row, median", f"{speed.p50_ms:,.2f} ms"),
+            ("one row, 95th percentile", f"{speed.p95_ms:,.2f} ms"),
+            ("rows a second, in batches", f"{speed.rows_per_second:,.0f}"),
+        ]
+    )
+
+
+def _comparison(evaluation: Evaluation, other: Comparison) -> list[str]:
+    columns = [Column("metric"), Column("difference", "end"), Column("95 % interval, paired", "end")]
+    rows = [[_arrow(name), f"{d.value:+.4f}", f"{d.low:+.4f} to {d.high:+.4f}"] for name, d in other.differences.items()]
+    ratio = f"{other.speed.p50_ms / max(evaluation.speed.p50_ms, 1e-9):.2f} times as fast for one row"
+    size = f"{evaluation.size_bytes / max(other.size_bytes, 1):.2f} times its size"
+    test = f"McNemar's exact test on rows that are wholly right: p = {other.mcnemar:.3g}."
+    return [table(columns, rows), f"{test} This model is {ratio}, and has {size}."]
+
+
+def _by_label(evaluation: Evaluation) -> Html:
+    columns = [Column("label"), *(Column(name, "end") for name in ("precision", "recall", "F1", "rows or spans"))]
+    rows = [
+        [label, f"{r.precision:.3f}", f"{r.recall:.3f}", f"{r.f1:.3f}", f"{r.support:,}"]
+        for label, r in evaluation.by_label.items()
+    ]
+    return table(columns, rows)
+
+
+def _calibration(evaluation: Evaluation) -> list[str]:
+    columns = [Column("said to be sure"), *(Column(name, "end") for name in ("rows", "mean", "right"))]
+    rows = [
+        [f"{b.low:.0%} to {b.high:.0%}", f"{b.rows:,}", f"{b.confidence:.1%}", f"{b.accuracy:.1%}"]
+        for b in evaluation.calibration or ()
+    ]
+    return ["In a calibrated model the last two columns are equal.", table(columns, rows)]
+
+
+def _errors(evaluation: Evaluation, most: int) -> Sequence[str]:
+    wrong = [
+        [str(line), row["text"][:SHOWN_CHARACTERS], said]
+        for line, row, gold, prediction in evaluation.by_row()
+        if (said := mistakes(gold, prediction))
+    ]
+    if not wrong:
+        return ["None."]
+    shown = f"{len(wrong):,} of {len(evaluation.rows):,} rows are not wholly right; {min(most, len(wrong)):,} are shown."
+    return [shown, table([Column("line"), Column("text"), Column("predicted")], wrong[:most])]
+
+
+def _arrow(name: str) -> str:
+    return f"{name} {'↑' if _is_better_higher(name) else '↓'}"
+
+
+def _is_better_higher(name: str) -> bool:
+    return name not in METRICS or METRICS[name].higher_is_better
+
+
+def _interval(found: Score) -> str:
+    return f"{found.low:.4f} to {found.high:.4f}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

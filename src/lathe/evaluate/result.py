@@ -1,0 +1,143 @@
+"""What an evaluation found, and its JSON form."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lathe.core.measure import Speed
+from lathe.core.metrics import class_reports, confusion, span_reports
+from lathe.core.stats import Score
+from lathe.core.types import Label, Prediction, Span
+
+BINS = 10
+
+
+class Bin(NamedTuple):
+    """Rows whose prediction was about equally sure."""
+
+    low: float  # confidence, exclusive
+    high: float
+    rows: int
+    confidence: float  # mean
+    accuracy: float
+
+
+class LabelReport(NamedTuple):
+    """How one label fares against all others."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Another model on the same rows; differences are this model minus that one."""
+
+    model: str
+    digest: str
+    size_bytes: int
+    speed: Speed
+    differences: Mapping[str, Score]
+    mcnemar: float  # two-sided p that both are right on equally many rows
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model on one file."""
+
+    model: str
+    digest: str
+    size_bytes: int
+    speed: Speed
+    kind: str
+    labels: tuple[str, ...]
+    data: str
+    lines: Sequence[int]
+    rows: Sequence[Mapping[str, Any]]
+    golds: Sequence[Any]
+    predictions: Sequence[Any]
+    scores: Mapping[str, Score]
+    baseline: Mapping[str, float]  # of giving every row the most frequent label
+    comparison: Comparison | None
+
+    def by_row(self) -> Iterator[tuple[int, Mapping[str, Any], Any, Any]]:
+        """Line in the file, row, gold, prediction."""
+        return zip(self.lines, self.rows, self.golds, self.predictions, strict=True)
+
+    @property
+    def by_label(self) -> dict[str, LabelReport]:
+        if self.kind == "classify":
+            return {label: LabelReport(*found) for label, found in class_reports(self.golds, self.predictions).items()}
+        reports = span_reports(self.golds, self.predictions)
+        return {label: LabelReport(r.precision, r.recall, r.f1, r.gold) for label, r in reports.items()}
+
+    @property
+    def confusion(self) -> list[list[int]] | None:
+        """Rows by gold label and predicted label, of texts with one label.  [C][C]"""
+        if self.kind != "classify":
+            return None
+        table: list[list[int]] = confusion(self.golds, self.predictions, self.labels).tolist()
+        return table
+
+    @property
+    def calibration(self) -> list[Bin] | None:
+        return reliability(self.golds, self.predictions) if self.kind == "classify" else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the rows."""
+        return {
+            "model": {"name": self.model, "digest": self.digest, "size_bytes": self.size_bytes},
+            "data": {"path": self.data, "rows": len(self.rows)},
+            "task": {"kind": self.kind, "labels": list(self.labels)},
+            "scores": {name: found._asdict() for name, found in self.scores.items()},
+            "baseline": dict(self.baseline),
+            "speed": self.speed._asdict(),
+            "by_label": {label: found._asdict() for label, found in self.by_label.items()},
+            "confusion": self.confusion,
+            "calibration": [found._asdict() for found in self.calibration or ()],
+            "comparison": None if self.comparison is None else _comparison(self.comparison),
+        }
+
+
+def mistakes(gold: Any, prediction: Prediction) -> str:
+    """What is wrong with an answer, in brief; nothing where it is right.
+
+    >>> mistakes("good", Label("bad", {"bad": 0.8}))
+    'bad (0.80) for good'
+    """
+    if isinstance(prediction, Label):
+        sure = prediction.scores[prediction.label]
+        return "" if prediction.label == gold else f"{prediction.label} ({sure:.2f}) for {gold}"
+    wanted, given = {_plain(span) for span in gold}, {_plain(span) for span in prediction.spans}
+    missed = [f"missed {label} {start}-{end}" for start, end, label in sorted(wanted - given)]
+    return ", ".join(missed + [f"wrong {label} {start}-{end}" for start, end, label in sorted(given - wanted)])
+
+
+def reliability(golds: Sequence[str], predictions: Sequence[Label]) -> list[Bin]:
+    """How often a prediction is right that says it is so sure; empty bins are left out."""
+    sure = np.array([one.scores[one.label] for one in predictions])  # [N]
+    right = np.array([one.label == gold for gold, one in zip(golds, predictions, strict=True)])  # [N]
+    place = np.clip(np.ceil(sure * BINS).astype(int) - 1, 0, BINS - 1)  # [N]
+    found = []
+    for number in np.unique(place).tolist():
+        inside = place == number
+        mean, share = float(sure[inside].mean()), float(right[inside].mean())
+        found.append(Bin(number / BINS, (number + 1) / BINS, int(inside.sum()), mean, share))
+    return found
+
+
+def _plain(span: Span) -> tuple[int, int, str]:
+    return span.start, span.end, span.label
+
+
+def _comparison(found: Comparison) -> dict[str, Any]:
+    return {
+        "model": {"name": found.model, "digest": found.digest, "size_bytes": found.size_bytes},
+        "speed": found.speed._asdict(),
+        "differences": {name: value._asdict() for name, value in found.differences.items()},
+        "mcnemar_p": found.mcnemar,
+    }

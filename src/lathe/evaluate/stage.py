@@ -1,0 +1,194 @@
+"""Evaluation: a model and labelled rows in; every score with its interval, size, speed and the errors out."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from lathe.core.bundle import Bundle, Manifest
+from lathe.core.data import Columns, Table, check_labels, write_quarantine
+from lathe.core.digest import write_json
+from lathe.core.errors import BundleError
+from lathe.core.measure import Speed, measure
+from lathe.core.metrics import METRICS
+from lathe.core.predictor import TaskPredictor
+from lathe.core.recipe import recipe
+from lathe.core.report import progress, say
+from lathe.core.runtime import Precision
+from lathe.core.stats import Score, difference, mcnemar, score
+from lathe.core.types import Label, Metric, Prediction, Spans, to_json
+from lathe.core.work import Work, run_stage
+from lathe.evaluate.report import report
+from lathe.evaluate.result import Comparison, Evaluation, mistakes
+from lathe.loader import load, task_of
+from lathe.tasks import AnyTask
+from lathe.tasks.examples import Examples, encode, read_tables, use_of
+
+CHUNK_ROWS = 2048  # between two signs of progress
+_ALSO = {"classify": ("mcc", "ece", "brier")}  # metrics of a kind of task beside the ones it names itself
+
+
+@recipe
+class Data:
+    test: Path
+    """Labelled rows: JSONL, CSV, TSV or Parquet, plain or compressed."""
+    columns: Columns = Columns()
+    """Names of the columns, where they are not found by themselves."""
+
+
+@recipe
+class Recipe:
+    bundle: Path
+    """The model."""
+    data: Data
+    """The labelled rows."""
+    compare: Path | None = None
+    """Another model, answering the same rows: each difference gets its paired interval."""
+    examples: int = Field(100, ge=0)
+    """Most errors shown in the report; predictions.jsonl holds all rows."""
+    precision: Precision = "fp32"
+    """Of matrix products, for a torch model."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A model and what it said."""
+
+    bundle: Bundle
+    predictions: Sequence[Prediction]
+    speed: Speed
+
+
+def run(recipe: Recipe, out: Path) -> Bundle:
+    """Score a model; ``out`` becomes a report that names the model's digest."""
+    inputs = [recipe.bundle, recipe.data.test, recipe.compare]
+    return run_stage("evaluate", recipe, out, inputs, partial(_make, recipe))
+
+
+def _make(recipe: Recipe, work: Work) -> Manifest:
+    bundles = [Bundle.open(path, kind="model") for path in (recipe.bundle, recipe.compare) if path is not None]
+    task = task_of(bundles[0])
+    table = read_tables({"test": recipe.data.test}, task, recipe.data.columns)["test"]
+    write_quarantine(table.bad, work.path / "quarantine.jsonl")
+    _check(bundles, table)
+    answers = [_answer(bundle, table, recipe.precision) for bundle in bundles]
+    golds = [task.gold(row) for row in table.rows]
+    evaluation = _score(task, table, golds, answers)
+    _write(work.result, evaluation, recipe.examples)
+    return Manifest(kind="report", stage="evaluate", data=(use_of(table),), scores=_summary(evaluation))
+
+
+def _check(bundles: Sequence[Bundle], table: Table) -> None:
+    """Everything that can be wrong is found before a model is loaded: tasks that differ, labels that are unknown."""
+    first, *others = [task_of(bundle) for bundle in bundles]
+    for other, bundle in zip(others, bundles[1:], strict=True):
+        if other.kind != first.kind:
+            raise BundleError(f"compare: {bundle.path} has the task {other.kind}, {bundles[0].path} has {first.kind}")
+    for task in (first, *others):
+        check_labels(table, task.labels or ())
+
+
+def _answer(bundle: Bundle, table: Table, precision: Precision) -> Answers:
+    model = load(bundle.path, precision)
+    examples: Examples = encode(table, model.task, model.tokenizer)
+    predictions = _predict(model, examples)
+    return Answers(bundle, predictions, measure(model, [_unlabelled(row) for row in table.rows]))
+
+
+def _predict(model: TaskPredictor, examples: Examples) -> list[Prediction]:
+    predictions: list[Prediction] = []
+    with progress("predicting", len(examples.rows)) as meter:
+        for start in range(0, len(examples.rows), CHUNK_ROWS):
+            predictions += model.predict(examples.encoded[start : start + CHUNK_ROWS])
+            meter.advance(len(predictions) - start)
+    return predictions
+
+
+def _unlabelled(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row as a user would send it."""
+    return {"tokens": row["tokens"]} if "tokens" in row else {"text": row["text"]}
+
+
+# ------------------------------------------------------------------------------------------------------------ scoring
+def _score(task: AnyTask, table: Table, golds: Sequence[Any], answers: Sequence[Answers]) -> Evaluation:
+    metrics = metrics_of(task)
+    ours = answers[0]
+    scores = {name: score(metric, golds, ours.predictions) for name, metric in metrics.items()}
+    for name, value in scores.items():
+        say(f"{name} {value}")
+    return Evaluation(
+        model=ours.bundle.name,
+        digest=ours.bundle.digest,
+        size_bytes=ours.bundle.size_bytes,
+        speed=ours.speed,
+        kind=task.kind,
+        labels=task.labels or (),
+        data=str(table.path),
+        lines=table.lines,
+        rows=table.rows,
+        golds=golds,
+        predictions=ours.predictions,
+        scores=scores,
+        baseline=_baseline(metrics, golds) if task.kind == "classify" else {},
+        comparison=_compare(metrics, golds, ours, answers[1]) if len(answers) > 1 else None,
+    )
+
+
+def metrics_of(task: AnyTask) -> dict[str, Metric]:
+    """The metrics of a task, the one that selects first, and those that always go with its kind."""
+    return dict(task.metrics) | {name: METRICS[name].metric for name in _ALSO.get(task.kind, ())}
+
+
+def _baseline(metrics: Mapping[str, Metric], golds: Sequence[str]) -> dict[str, float]:
+    """What giving every row the most frequent label would score."""
+    most = Counter(sorted(golds)).most_common(1)[0][0]
+    constant = [Label(most, {most: 1.0})] * len(golds)
+    return {name: float(metric(golds, constant)) for name, metric in metrics.items()}
+
+
+def _compare(metrics: Mapping[str, Metric], golds: Sequence[Any], ours: Answers, other: Answers) -> Comparison:
+    differences = {
+        name: difference(metric, golds, other.predictions, ours.predictions) for name, metric in metrics.items()
+    }
+    for name, value in differences.items():
+        say(f"{name}: {_signed(value)} against {other.bundle.name}")
+    old, new = (_right(golds, one.predictions) for one in (other, ours))
+    return Comparison(
+        other.bundle.name, other.bundle.digest, other.bundle.size_bytes, other.speed, differences, mcnemar(old, new)
+    )
+
+
+def _signed(value: Score) -> str:
+    return f"{value.value:+.4f} [{value.low:+.4f}, {value.high:+.4f}]"
+
+
+def _right(golds: Sequence[Any], predictions: Sequence[Prediction]) -> list[bool]:
+    return [not mistakes(gold, prediction) for gold, prediction in zip(golds, predictions, strict=True)]
+
+
+# ------------------------------------------------------------------------------------------------------------ writing
+def _summary(evaluation: Evaluation) -> dict[str, Any]:
+    """The scores of the manifest: of one shape with those of training."""
+    test = {name: found.value for name, found in evaluation.scores.items()}
+    interval = {name: [found.low, found.high] for name, found in evaluation.scores.items()}
+    baseline = {"test_baseline": dict(evaluation.baseline)} if evaluation.baseline else {}
+    speed = evaluation.speed._asdict()
+    return {"test": test, "test_interval": interval} | baseline | {"size_bytes": evaluation.size_bytes} | speed
+
+
+def _write(folder: Path, evaluation: Evaluation, examples: int) -> None:
+    write_json(folder / "scores.json", evaluation.to_json())
+    with (folder / "predictions.jsonl").open("w", encoding="utf-8") as stream:
+        for line, row, gold, prediction in evaluation.by_row():
+            told = {"line": line, "text": row["text"], "gold": _gold(gold), "prediction": to_json(prediction)}
+            stream.write(json.dumps(told, ensure_ascii=False) + "\n")
+    (folder / "report.html").write_text(report(evaluation, examples), encoding="utf-8")
+
+
+def _gold(gold: Any) -> Any:
+    return gold if isinstance(gold, str) else to_json(Spans(tuple(gold)))["spans"]

@@ -1,0 +1,5 @@
+"""``lathe finetune``: a model for a task from labelled rows."""
+
+from lathe.finetune.stage import Recipe, run
+
+__all__ = ["Recipe", "run"]

@@ -1,0 +1,140 @@
+"""Fine-tuning: a base model, labelled rows and a task in; a model that answers out."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from transformers import PreTrainedModel
+
+from lathe.core import runtime
+from lathe.core.batches import EncodedRows, Plan, StepSize
+from lathe.core.bundle import Bundle, Manifest
+from lathe.core.data import Columns, write_quarantine
+from lathe.core.fit import Course, fit, keep_best, restore_best
+from lathe.core.learn import Train
+from lathe.core.predictor import TaskPredictor
+from lathe.core.recipe import dump, recipe
+from lathe.core.report import say
+from lathe.core.types import Symbols
+from lathe.core.work import Work, run_stage
+from lathe.models.baselines import baseline
+from lathe.models.pretrained import open_config, open_model, open_tokenizer, save_model, summary
+from lathe.runtimes.eager import torch_forward
+from lathe.tasks import AnyTask
+from lathe.tasks.encoding import longest_input
+from lathe.tasks.examples import Examples, encode, evaluate, hold_out, read_tables, resolve, use_of
+
+
+@recipe
+class Data:
+    train: Path
+    """Labelled rows: JSONL, CSV, TSV or Parquet, plain or compressed."""
+    validation: Path | None = None
+    """Rows that select the best model; a share of the training rows is held out where not given."""
+    test: Path | None = None
+    """Rows that are looked at once, at the end."""
+    columns: Columns = Columns()
+    """Names of the columns, where they are not found by themselves."""
+    validation_ratio: float = Field(0.1, gt=0, lt=1)
+    """Share of the training rows held out where no validation file is given."""
+
+
+@recipe
+class FinetuneTrain(Train):
+    learning_rate: float = Field(1.5e-4, gt=0)
+    """Highest learning rate."""
+    epochs: float = Field(4.0, gt=0)
+    """Passes over the training rows."""
+    batch_size: int = Field(32, ge=1)
+    """Rows in each optimizer step."""
+    eval_steps: int | None = Field(None, ge=1)
+    """Steps between evaluations; without it once an epoch."""
+
+
+@recipe
+class Recipe:
+    base: Path
+    """Folder of the model to start from: a bundle, or any Hugging Face folder with safetensors."""
+    data: Data
+    """The labelled rows."""
+    task: AnyTask
+    """What the rows mean."""
+    train: FinetuneTrain = FinetuneTrain()
+    """How to train."""
+
+
+def run(recipe: Recipe, out: Path) -> Bundle:
+    """Fine-tune; ``out`` becomes a bundle that opens with ``AutoModel...from_pretrained`` and with ``lathe.load``."""
+    data = recipe.data
+    inputs = [recipe.base, data.train, data.validation, data.test]
+    return run_stage("finetune", recipe, out, inputs, partial(_make, recipe))
+
+
+def _make(recipe: Recipe, work: Work) -> Manifest:
+    runtime.set_up()
+    config = open_config(recipe.base)  # all that can be wrong with files is found before a model is loaded
+    tokenizer = open_tokenizer(recipe.base)
+    files = {"train": recipe.data.train, "validation": recipe.data.validation, "test": recipe.data.test}
+    tables = read_tables(files, recipe.task, recipe.data.columns)
+    write_quarantine([bad for table in tables.values() for bad in table.bad], work.path / "quarantine.jsonl")
+    task = resolve(recipe.task, tables, longest_input(tokenizer, config))
+    splits = {name: encode(table, task, tokenizer) for name, table in tables.items()}
+    if "validation" not in splits:
+        splits["train"], splits["validation"] = hold_out(splits["train"], recipe.data.validation_ratio)
+    opened = open_model(task.auto_model, recipe.base, task.outputs, recipe.train.seed)
+    size = f"{opened.model.config.model_type}, {opened.model.num_parameters():,} parameters"
+    say(f"{recipe.base}: {size}; new weights: {summary(opened.new) or 'none'}")
+    scores = _train(recipe.train, task, tokenizer, opened.model, splits, work)
+    saved = save_model(opened.model, tokenizer, work.result)
+    used = tuple(use_of(table) for table in tables.values())
+    return Manifest(kind="model", stage="finetune", task=dump(task), data=used, scores=scores, runtime=saved)
+
+
+def _train(
+    config: FinetuneTrain,
+    task: AnyTask,
+    tokenizer: Any,
+    model: PreTrainedModel,
+    splits: Mapping[str, Examples],
+    work: Work,
+) -> dict[str, Any]:
+    """Train, keep the best model by the task's first metric, and score it."""
+    source = EncodedRows(splits["train"].encoded, splits["train"].keys)
+    plan = Plan(source.lengths, StepSize(config.batch_size), config.seed)
+    total = config.max_steps or plan.count(config.epochs)
+    every = config.eval_steps or plan.count(1)
+    course = Course(task, source, Symbols.of(tokenizer), plan, total)
+    predictor = TaskPredictor(task, tokenizer, torch_forward(model, config.precision))
+    selector = next(iter(task.metrics))
+    memory: dict[str, Any] = {}
+    for step in fit(model, course, config, work, memory):
+        if step.number % every == 0 or step.number == total:
+            scores = score(task, predictor, splits["validation"])
+            work.log("evaluation", step=step.number, **scores)
+            say(f"step {step.number} of {total}: validation " + ", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+            keep_best(work, model, memory, step.number, scores[selector])
+    if memory["best_step"] != total:
+        save_model(model, tokenizer, work.result / "last")
+        restore_best(work, model)
+    return _final_scores(task, predictor, splits) | {"best_step": memory["best_step"], "steps": total}
+
+
+def _final_scores(task: AnyTask, predictor: TaskPredictor, splits: Mapping[str, Examples]) -> dict[str, Any]:
+    """The best model beside its cheap baseline, on everything it was not trained on."""
+    simple = baseline(task.kind)(splits["train"].rows)
+    scores: dict[str, Any] = {}
+    for name in ("validation", "test"):
+        if name in splits:
+            golds = [task.gold(row) for row in splits[name].rows]
+            scores[name] = score(task, predictor, splits[name])
+            scores[f"{name}_baseline"] = evaluate(task.metrics, golds, simple(splits[name].rows))
+            both = [f"{metric} {value:.4f} (baseline {scores[f'{name}_baseline'][metric]:.4f})" for metric, value in scores[name].items()]
+            say(f"{name}: " + ", ".join(both))
+    return scores
+
+
+def score(task: AnyTask, predictor: TaskPredictor, examples: Examples) -> dict[str, float]:
+    golds = [task.gold(row) for row in examples.rows]
+    return evaluate(task.metrics, golds, predictor.predict(examples.encoded))

@@ -1,0 +1,1 @@
+"""``lathe check``, ``lathe adopt``, ``lathe show``: looking at data, folders and bundles."""

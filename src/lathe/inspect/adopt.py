@@ -1,0 +1,117 @@
+"""Adoption: a Hugging Face folder becomes a bundle, if it opens without code or pickles and answers sanely."""
+
+import re
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModel, PretrainedConfig, PreTrainedTokenizerBase
+
+from lathe.core.bundle import Bundle, Manifest, Runtime, is_bundle
+from lathe.core.digest import files_below
+from lathe.core.errors import BundleError
+from lathe.core.recipe import dump, recipe
+from lathe.core.report import say
+from lathe.core.tagging import parse_tag
+from lathe.core.work import Work, run_stage
+from lathe.models.pretrained import check_folder, open_config, open_model, open_tokenizer, summary
+from lathe.tasks import AnyTask, Classify, Tag
+from lathe.tasks.encoding import longest_input
+
+COPIED = {".json", ".safetensors", ".txt", ".model", ".jinja", ".md", ".rst", ""}
+"""Endings of files that are data: weights, configuration, vocabulary, papers. The others are code, pickles, or copies."""
+_COPIES = {"onnx", "openvino", "coreml", "runs"}  # folders of the same model in another form, or of its training
+_PROBE = "Lathe 1.0: 一段文字, a text."
+
+
+@recipe
+class Recipe:
+    folder: Path
+    """A model folder in Hugging Face's format, with safetensors and tokenizer.json."""
+
+
+def run(recipe: Recipe, out: Path) -> Bundle:
+    """Copy a model folder into a bundle; its task is read from its configuration."""
+    if is_bundle(recipe.folder):
+        raise BundleError(f"{recipe.folder}: is a bundle already; use it as it is")
+    check_folder(recipe.folder)
+    return run_stage("adopt", recipe, out, [recipe.folder], partial(_make, recipe.folder))
+
+
+def _make(folder: Path, work: Work) -> Manifest:
+    config, tokenizer = open_config(folder), open_tokenizer(folder)
+    task = task_of(config, longest_input(tokenizer, config))
+    left_out = copy(folder, work.result)
+    if left_out:
+        say(f"not copied, since nothing here reads it: {', '.join(left_out)}")
+    verify(work.result, task, tokenizer)
+    wanted = ("config.json", "tokenizer.json", "tokenizer_config.json")
+    weights = sorted(file.name for file in work.result.glob("*.safetensors*"))
+    needed = tuple(name for name in (*wanted, *weights) if (work.result / name).is_file())
+    described = None if task is None else dump(task)
+    return Manifest(kind="model", stage="adopt", task=described, runtime=Runtime(files=needed))
+
+
+def copy(folder: Path, target: Path) -> list[str]:
+    """Copy what belongs to the model; returns the names of what is left behind."""
+    left_out = []
+    for file in files_below(folder):
+        name = file.relative_to(folder)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if hidden or _COPIES & set(name.parts[:-1]) or file.suffix.lower() not in COPIED:
+            left_out.append(name.as_posix())
+            continue
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target / name)
+    return left_out
+
+
+def task_of(config: PretrainedConfig, longest: int) -> AnyTask | None:
+    """The task that a configuration tells of, and why there is none where it tells of none."""
+    architecture = str((config.architectures or [""])[0])
+    outputs = [str(config.id2label[index]) for index in sorted(config.id2label)]
+    task: AnyTask | None = None
+    if architecture.endswith("ForSequenceClassification"):
+        if len(set(outputs)) < 2 or getattr(config, "problem_type", None) in ("regression", "multi_label_classification"):
+            say(f"{architecture} with {len(outputs)} outputs is not one label for each text: adopted without a task")
+        else:
+            task = Classify(labels=tuple(outputs), max_length=longest)
+    elif architecture.endswith("ForTokenClassification"):
+        labels = tag_labels(outputs)
+        task = Tag(labels=labels, max_length=longest) if labels else None
+        if task is None:
+            said = f"its outputs are {', '.join(outputs[:9])}, not O, B-x, I-x, B-y, I-y, ... in this order"
+            say(f"{said}: adopted without a task; train a new head with `lathe finetune`")
+    else:
+        say(f"{architecture or 'the configuration'} names no task: adopted as a model to start from")
+    if task is not None and any(re.fullmatch(r"(?:[BI]-)?LABEL_\d+", name) for name in outputs):
+        say(f"WARNING: the names of the labels were lost, the answers will be {', '.join(outputs[:3])}, ...; put the names into id2label of config.json first")
+    return task
+
+
+def tag_labels(outputs: Sequence[str]) -> tuple[str, ...] | None:
+    """The labels of a BIO head, if its outputs stand in the order that the tagging task reads them in.
+
+    >>> tag_labels(["O", "B-PER", "I-PER", "B-LOC", "I-LOC"])
+    ('PER', 'LOC')
+    """
+    tags = [parse_tag(output) for output in outputs]
+    labels = tuple(dict.fromkeys(tag.label for tag in tags if tag is not None and tag.label))
+    return labels if labels and Tag(labels=labels).outputs == tuple(outputs) else None
+
+
+def verify(folder: Path, task: AnyTask | None, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Open the model and run it once. Raises ``BundleError`` where its head is not in the folder, or gives no numbers."""
+    opened = open_model(AutoModel if task is None else task.auto_model, folder)
+    if opened.new and task is not None:
+        raise BundleError(f"{folder.name}: the weights of {summary(opened.new)} are not in the folder; is the file whole?")
+    if opened.new:
+        say(f"not in the folder, and drawn anew where they are needed: {summary(opened.new)}")
+    encoded: Any = tokenizer(_PROBE, return_tensors="pt", return_token_type_ids=False)
+    with torch.inference_mode():
+        outputs = opened.model.eval()(**encoded)
+    if not torch.isfinite(outputs[0]).all():
+        raise BundleError(f"{folder.name}: its outputs are not finite numbers (NaN or infinity); the weights are damaged")

@@ -1,0 +1,11 @@
+"""Shapes a model can be made in. To add one: write its file, then name it in this union."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from lathe.models.presets import GPT2, Bert, FromConfig
+
+AnyModel = Annotated[Bert | GPT2 | FromConfig, Field(discriminator="kind")]
+
+__all__ = ["AnyModel", "Bert", "FromConfig", "GPT2"]

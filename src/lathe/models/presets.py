@@ -1,0 +1,111 @@
+"""BERT- and GPT-2-shaped networks by size, and any other architecture by its Hugging Face configuration."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+from transformers import AutoConfig, BertConfig, GPT2Config, PretrainedConfig
+
+from lathe.core.errors import RecipeError
+from lathe.core.recipe import recipe
+
+
+@recipe
+class Bert:
+    """An encoder of BERT's shape (Devlin et al., 2019): post-norm layers, learned positions, GELU."""
+
+    kind: Literal["bert"] = "bert"
+    hidden_size: int = Field(256, ge=1)
+    """Width D."""
+    num_hidden_layers: int = Field(4, ge=1)
+    """Layers."""
+    num_attention_heads: int = Field(4, ge=1)
+    """Heads; they divide the width."""
+    intermediate_size: int | None = Field(None, ge=1)
+    """Width of the feed-forward part; four times the width where not given."""
+    max_position_embeddings: int = Field(512, ge=2)
+    """Longest row in tokens."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Dropout of hidden states and attention."""
+
+    def config(self, tokenizer: Any) -> PretrainedConfig:
+        _check_heads(self.hidden_size, self.num_attention_heads)
+        return BertConfig(
+            vocab_size=rounded(len(tokenizer)),
+            hidden_size=self.hidden_size,
+            num_hidden_layers=self.num_hidden_layers,
+            num_attention_heads=self.num_attention_heads,
+            intermediate_size=self.intermediate_size or 4 * self.hidden_size,
+            max_position_embeddings=self.max_position_embeddings,
+            hidden_dropout_prob=self.dropout,
+            attention_probs_dropout_prob=self.dropout,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+
+
+@recipe
+class GPT2:
+    """A decoder of GPT-2's shape (Radford et al., 2019): pre-norm layers, learned positions, GELU."""
+
+    kind: Literal["gpt2"] = "gpt2"
+    n_embd: int = Field(256, ge=1)
+    """Width D."""
+    n_layer: int = Field(4, ge=1)
+    """Layers."""
+    n_head: int = Field(4, ge=1)
+    """Heads; they divide the width."""
+    n_positions: int = Field(512, ge=2)
+    """Longest row in tokens."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Dropout of embeddings, hidden states and attention."""
+
+    def config(self, tokenizer: Any) -> PretrainedConfig:
+        _check_heads(self.n_embd, self.n_head)
+        return GPT2Config(
+            vocab_size=rounded(len(tokenizer)),
+            n_embd=self.n_embd,
+            n_layer=self.n_layer,
+            n_head=self.n_head,
+            n_positions=self.n_positions,
+            resid_pdrop=self.dropout,
+            embd_pdrop=self.dropout,
+            attn_pdrop=self.dropout,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+
+
+@recipe
+class FromConfig:
+    """Any architecture of transformers, new weights: the shape comes from a ``config.json``, the vocabulary from the tokenizer."""
+
+    kind: Literal["config"] = "config"
+    path: Path
+    """A ``config.json`` or a folder that holds one."""
+
+    def config(self, tokenizer: Any) -> PretrainedConfig:
+        file = self.path / "config.json" if self.path.is_dir() else self.path
+        if not file.is_file():
+            raise RecipeError(f"model.path: {file}: no such file")
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RecipeError(f"model.path: {file}: not JSON ({error})") from None
+        if "auto_map" in values:
+            raise RecipeError(f"model.path: {file}: wants to run code of its own (auto_map); Lathe runs none from a model folder")
+        config: PretrainedConfig = AutoConfig.for_model(**values)
+        config.vocab_size = rounded(len(tokenizer))
+        config.pad_token_id = tokenizer.pad_token_id
+        return config
+
+
+def rounded(size: int, multiple: int = 64) -> int:
+    """Vocabulary sizes that are a multiple of 64 make matrix products faster; the extra rows are never a label."""
+    return -(-size // multiple) * multiple
+
+
+def _check_heads(width: int, heads: int) -> None:
+    if width % heads:
+        raise RecipeError(f"model: {heads} heads do not divide a width of {width}")

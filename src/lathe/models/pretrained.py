@@ -1,0 +1,126 @@
+"""Opening and writing standard Hugging Face folders, without code or pickles from them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from lathe.core import packing
+from lathe.core.bundle import Runtime
+from lathe.core.errors import BundleError
+from lathe.core.keyed import scalar_seed
+from lathe.core.runtime import device
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model and what its folder did not say about it."""
+
+    model: PreTrainedModel
+    new: tuple[str, ...]  # weights that were not in the folder: drawn anew
+    unused: tuple[str, ...]  # weights of the folder that this model has no place for
+
+
+def check_folder(folder: Path) -> dict[str, Any]:
+    """The configuration of a model folder. Raises ``BundleError`` for anything that cannot or must not be opened."""
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: no such folder; give the folder of a model (Lathe fetches nothing from a hub)")
+    file = folder / "config.json"
+    if not file.is_file():
+        raise BundleError(f"{folder}: not a model folder (no config.json)")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BundleError(f"{file}: not JSON ({error})") from None
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
+        raise BundleError(f"{file}: does not name a model_type")
+    if "auto_map" in config or "auto_map" in _tokenizer_config(folder):
+        raise BundleError(f"{folder}: wants to run code of its own (auto_map); Lathe runs none from a model folder")
+    if not list(folder.glob("*.safetensors")):
+        pickles = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl"))
+        found = f"only {', '.join(pickles)}, which can run code; convert to safetensors" if pickles else "no *.safetensors"
+        raise BundleError(f"{folder}: no weights that are safe to open ({found})")
+    return config
+
+
+def _tokenizer_config(folder: Path) -> dict[str, Any]:
+    file = folder / "tokenizer_config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except ValueError as error:
+        raise BundleError(f"{file}: not JSON ({error})") from None
+    return config if isinstance(config, dict) else {}
+
+
+def open_config(folder: Path) -> PretrainedConfig:
+    check_folder(folder)
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (ValueError, KeyError) as error:
+        raise BundleError(f"{folder}: transformers does not know this architecture ({error})") from None
+    return config
+
+
+def open_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder; it never cuts or pads unless asked to in the call."""
+    if not (folder / "tokenizer.json").is_file():
+        raise BundleError(f"{folder}: no tokenizer.json; Lathe needs a fast tokenizer beside the model")
+    logging.set_verbosity_error()
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (ValueError, OSError) as error:
+        raise BundleError(f"{folder}: the tokenizer cannot be opened ({error})") from None
+    return tokenizer
+
+
+def open_model(auto_model: Any, folder: Path, outputs: Sequence[str] = (), seed: int = 0) -> Opened:
+    """The weights of a folder under the head ``auto_model``; ``outputs`` names the outputs of a labelled head.
+
+    Weights the folder lacks (a new head) are drawn from ``seed`` alone.
+    """
+    config = open_config(folder)
+    if outputs:
+        config.id2label = dict(enumerate(outputs))
+        config.label2id = {name: index for index, name in enumerate(outputs)}
+    torch.manual_seed(scalar_seed("weights", seed))
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        model, about = auto_model.from_pretrained(
+            folder, config=config, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )
+    except (ValueError, OSError, RuntimeError) as error:
+        raise BundleError(f"{folder}: cannot be opened as {auto_model.__name__}: {str(error).splitlines()[0]}") from None
+    return Opened(_placed(model), tuple(sorted(about["missing_keys"])), tuple(sorted(about["unexpected_keys"])))
+
+
+def new_model(auto_model: Any, config: PretrainedConfig, seed: int) -> PreTrainedModel:
+    """Fresh weights, drawn from ``seed`` alone."""
+    torch.manual_seed(scalar_seed("weights", seed))
+    return _placed(auto_model.from_config(config))
+
+
+def _placed(model: Any) -> PreTrainedModel:
+    """The model on this machine's device."""
+    placed: PreTrainedModel = model.to(device())
+    return placed
+
+
+def summary(names: Sequence[str]) -> str:
+    """Weight names in brief: their distinct first parts."""
+    return ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Runtime:
+    """Write a standard Hugging Face folder; returns the files that a predictor needs."""
+    packing.disable(model)
+    packing.torch_dropout(model)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    files = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+    return Runtime(kind="torch", precision="fp32", files=files)

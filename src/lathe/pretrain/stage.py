@@ -1,0 +1,157 @@
+"""Pretraining: text in, a language model out, from scratch or continued."""
+
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from transformers import PreTrainedModel
+
+from lathe.core import runtime
+from lathe.core.batches import Plan, StepSize, cut
+from lathe.core.bundle import Bundle, Manifest, is_bundle
+from lathe.core.documents import Split, splits_of, texts_of
+from lathe.core.errors import RecipeError
+from lathe.core.fit import Course, fit
+from lathe.core.keyed import permutation, row_seeds
+from lathe.core.learn import Train
+from lathe.core.optim import AdamW, AnyOptimizer
+from lathe.core.recipe import recipe
+from lathe.core.report import say
+from lathe.core.runtime import autocast, dtype_of
+from lathe.core.tokens import TokenFile
+from lathe.core.types import Symbols
+from lathe.core.work import Work, run_stage
+from lathe.models import AnyModel, Bert
+from lathe.models.pretrained import new_model, open_config, open_model, open_tokenizer, save_model
+from lathe.objectives import AnyObjective, MaskedLM
+from lathe.tasks.encoding import longest_input
+
+
+@recipe
+class Data:
+    train: Path
+    """Text to learn from: a corpus bundle, or a file of text, JSONL, CSV or Parquet, plain or compressed."""
+    validation: Path | None = None
+    """Text to measure on; a corpus bundle brings its own."""
+
+
+@recipe
+class PretrainTrain(Train):
+    learning_rate: float = Field(1e-3, gt=0)
+    """Highest learning rate."""
+    epochs: float = Field(1.0, gt=0)
+    """Passes over the text."""
+    tokens_per_step: int = Field(8192, ge=1)
+    """Tokens in each optimizer step."""
+    eval_steps: int | None = Field(None, ge=1)
+    """Steps between evaluations; without it ten times in all."""
+    optimizer: AnyOptimizer = AdamW(adam_beta2=0.98)
+    """Update rule."""
+
+
+@recipe
+class Recipe:
+    data: Data
+    """The text."""
+    tokenizer: Path | None = None
+    """Folder of the tokenizer, for a model from scratch; a continued model has its own."""
+    base: Path | None = None
+    """Folder of the model to go on from; without it a new one is made."""
+    model: AnyModel = Bert()
+    """Shape of a new model."""
+    objective: AnyObjective = MaskedLM()
+    """What is predicted."""
+    max_length: int = Field(128, ge=2)
+    """Longest row in tokens; longer documents become several rows."""
+    train: PretrainTrain = PretrainTrain()
+    """How to train."""
+
+
+def run(recipe: Recipe, out: Path) -> Bundle:
+    """Pretrain; ``out`` becomes a bundle that opens with ``AutoModelFor...LM.from_pretrained``."""
+    if (recipe.base is None) == (recipe.tokenizer is None):
+        raise RecipeError("give either `base` (go on from a model) or `tokenizer` (a new model)")
+    inputs = [recipe.data.train, recipe.data.validation, recipe.tokenizer, recipe.base]
+    return run_stage("pretrain", recipe, out, inputs, partial(_make, recipe))
+
+
+def _make(recipe: Recipe, work: Work) -> Manifest:
+    runtime.set_up()
+    tokenizer = open_tokenizer(recipe.base or recipe.tokenizer or Path())
+    config = open_config(recipe.base) if recipe.base else recipe.model.config(tokenizer)
+    if recipe.max_length > (longest := longest_input(tokenizer, config, limit=1 << 30)):
+        raise RecipeError(f"max_length: {recipe.max_length} is more than this model takes ({longest})")
+    train = _tokens(recipe.data.train, "train", recipe, tokenizer, work)
+    validation = _validation(recipe, tokenizer, work)
+    seed = recipe.train.seed
+    if recipe.base:
+        model = open_model(recipe.objective.auto_model, recipe.base, seed=seed).model
+    else:
+        model = new_model(recipe.objective.auto_model, config, seed)
+    say(f"{config.model_type}, {model.num_parameters():,} parameters; {len(train):,} rows, {train.lengths.sum():,} tokens")
+    scores = _train(recipe, model, Symbols.of(tokenizer), train, validation, work)
+    saved = save_model(model, tokenizer, work.result)
+    return Manifest(kind="model", stage="pretrain", scores=scores, runtime=saved, preprocessing={"max_length": recipe.max_length})
+
+
+def _tokens(path: Path, split: Split, recipe: Recipe, tokenizer: Any, work: Work) -> TokenFile:
+    """The text as tokens, made once and kept in the work folder: a run that goes on finds them there."""
+    folder = work.path / f"tokens-{split}"
+    if not folder.is_dir():
+        TokenFile.write(folder, texts_of(path, split), tokenizer, recipe.max_length)
+    return TokenFile.open(folder)
+
+
+def _validation(recipe: Recipe, tokenizer: Any, work: Work) -> TokenFile | None:
+    given = recipe.data.validation
+    if given is None and (not is_bundle(recipe.data.train) or "validation" not in splits_of(recipe.data.train)):
+        say("no validation text: only the training loss is measured")
+        return None
+    return _tokens(given or recipe.data.train, "validation" if given is None or is_bundle(given) else "train", recipe, tokenizer, work)
+
+
+def _train(
+    recipe: Recipe, model: PreTrainedModel, symbols: Symbols, train: TokenFile, validation: TokenFile | None, work: Work
+) -> dict[str, Any]:
+    config = recipe.train
+    plan = Plan(train.lengths, StepSize(config.tokens_per_step, "tokens"), config.seed)
+    total = config.max_steps or plan.count(config.epochs)
+    course = Course(recipe.objective, train, symbols, plan, total)
+    every = config.eval_steps or max(1, total // 10)
+    scores: dict[str, Any] = {"unigram_entropy": train.unigram_entropy()}
+    memory: dict[str, Any] = {}
+    for step in fit(model, course, config, work, memory):
+        if validation is not None and (step.number % every == 0 or step.number == total):
+            memory["validation_loss"] = mean_loss(model, recipe.objective, validation, symbols, config)
+            work.log("evaluation", step=step.number, loss=memory["validation_loss"])
+            say(f"step {step.number} of {total}: validation loss {memory['validation_loss']:.4f} nats")
+    if "validation_loss" in memory:
+        scores |= {"validation_loss": memory["validation_loss"]}
+        gain = scores["unigram_entropy"] - memory["validation_loss"]
+        say(f"unigram entropy {scores['unigram_entropy']:.3f} nats a token (the baseline); the model is {gain:.3f} below")
+    return scores | {"steps": total}
+
+
+def mean_loss(
+    model: PreTrainedModel, objective: AnyObjective, tokens: TokenFile, symbols: Symbols, config: PretrainTrain, most: int = 2000
+) -> float:
+    """Mean loss in nats per item over (at most ``most``) rows, with the same masks every time."""
+    model.eval()
+    place, dtype = next(model.parameters()).device, dtype_of(config.precision)
+    chosen = np.sort(permutation(len(tokens), "mean_loss")[:most])
+    totals: dict[str, float] = defaultdict(float)
+    items: dict[str, int] = defaultdict(int)
+    weights: dict[str, float] = {}
+    for part in cut(tokens.lengths[chosen], config.tokens_per_batch):
+        rows = chosen[part]
+        batch = objective.collate([tokens[int(i)] for i in rows], row_seeds(0, 0, tokens.keys[rows]), symbols)
+        with torch.inference_mode(), autocast(place, dtype):
+            for name, total, count, weight in objective.loss(model, batch.to(place)):
+                totals[name] += float(total)
+                items[name] += count
+                weights[name] = weight
+    return sum(weights[name] * totals[name] / max(items[name], 1) for name in totals)

@@ -1,0 +1,53 @@
+"""The wire format: what a request and its answers look like, for OpenAPI and for checking."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Object(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class TextRow(_Object):
+    text: str = Field(description="The text to answer.", examples=["a great film"])
+
+
+class TokensRow(_Object):
+    tokens: list[str] = Field(description="The text as tokens; the answer then has one tag for each.", min_length=1)
+
+
+class Question(_Object):
+    rows: list[str | TextRow | TokensRow] = Field(description="Each row is answered by itself.", min_length=1)
+
+
+class LabelAnswer(_Object):
+    label: str
+    score: float = Field(description="Probability of the label.")
+    scores: dict[str, float] = Field(description="Probability of each label.")
+
+
+class SpanAnswer(_Object):
+    start: int = Field(description="First character, from 0, in code points of the text as it was sent.")
+    end: int = Field(description="Last character, exclusive.")
+    label: str
+    score: float | None = None
+
+
+class SpansAnswer(_Object):
+    spans: list[SpanAnswer]
+    tags: list[str] | None = None
+
+
+class Answer(_Object):
+    model: str = Field(description="name@version of the model that answered.")
+    predictions: list[LabelAnswer | SpansAnswer] = Field(description="One for each row, in order.")
+
+
+class Health(_Object):
+    status: str
+    model: str
+    task: str
+    labels: list[str]
+
+
+class Problem(_Object):
+    error: str = Field(description="What is wrong, and the way out.")

@@ -1,0 +1,73 @@
+"""How many pretraining steps fit into a given time on this machine: measured once, and remembered."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from lathe.core import learn, packing, runtime
+from lathe.core.batches import Plan, StepSize, ahead, batches
+from lathe.core.digest import write_json
+from lathe.core.documents import read_texts
+from lathe.core.tokens import TokenFile
+from lathe.core.types import Symbols
+from lathe.models.pretrained import new_model, open_tokenizer
+from lathe.pretrain import Recipe
+
+WARM_UP_STEPS = 3
+FEWEST_STEPS, MOST_STEPS = 200, 20_000
+"""However slow or fast a machine is: fewer steps teach nothing, more cost patience."""
+
+
+def remembered(file: Path) -> dict[str, Any]:
+    """What an earlier run of the same story decided and measured."""
+    values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return values
+
+
+def remember(file: Path, **values: Any) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, remembered(file) | values)
+
+
+def steps_within(seconds: float, step_seconds: float) -> int:
+    """
+    >>> steps_within(97, 0.08), steps_within(97, 60), steps_within(97, 1e-4)
+    (1212, 200, 20000)
+    """
+    return min(max(int(seconds / step_seconds), FEWEST_STEPS), MOST_STEPS)
+
+
+def step_seconds(recipe: Recipe, budget_s: float) -> float:
+    """Median seconds of a real training step of a new model: held-out text, this shape, this machine, as it is now."""
+    place, config = runtime.set_up(), recipe.train
+    tokenizer = open_tokenizer(recipe.tokenizer or Path())
+    model = new_model(recipe.objective.auto_model, recipe.model.config(tokenizer), config.seed).to(place)
+    packing.enable(model)
+    symbols = Symbols.of(tokenizer)
+    with TemporaryDirectory() as folder:
+        texts = read_texts(recipe.data.train, "validation")
+        tokens = TokenFile.write(Path(folder) / "tokens", texts, tokenizer, recipe.max_length)
+        plan = Plan(tokens.lengths, StepSize(config.tokens_per_step, "tokens"), config.seed)
+        steps = ahead(batches(tokens, recipe.objective, symbols, plan, config.tokens_per_batch))
+        with closing(steps):
+            state = learn.State(config.optimizer(model))
+            taken = learn.train(model, recipe.objective, steps, config, MOST_STEPS, state)
+            moments = list(_moments(taken, budget_s))
+    return median(after - before for before, after in pairwise(moments))
+
+
+def _moments(steps: Iterator[Any], budget_s: float) -> Iterator[float]:
+    """When each step ended, after the first ones, until the budget is spent; two at least."""
+    started_s = time.perf_counter()
+    for number, _ in enumerate(steps):
+        now_s = time.perf_counter()
+        if number >= WARM_UP_STEPS:
+            yield now_s
+        if now_s - started_s >= budget_s and number > WARM_UP_STEPS:
+            return

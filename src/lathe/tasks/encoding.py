@@ -1,0 +1,42 @@
+"""From texts to tokens, with the count of what did not fit."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lathe.core.errors import LatheError
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """One text as the model sees it."""
+
+    input_ids: list[int]
+    offsets: list[tuple[int, int]]  # of each piece, in code points of the text; (0, 0) for special tokens
+    words: list[int | None]  # the tokenizer's own word that each piece belongs to; None for special tokens
+    truncated: int  # pieces cut off at max_length
+
+
+def tokenize(texts: Sequence[str], tokenizer: Any, max_length: int | None) -> list[Tokens]:
+    """Tokenize with special tokens, at most ``max_length`` pieces each.
+
+    A lone surrogate, which no tokenizer takes, becomes U+FFFD: one code point for one, so offsets stay true.
+    """
+    if not tokenizer.is_fast:
+        raise LatheError(f"{type(tokenizer).__name__}: this tokenizer gives no offsets; convert it to tokenizer.json first")
+    clean = [_SURROGATE.sub("\ufffd", text) for text in texts]
+    encoded = tokenizer(clean, truncation=max_length is not None, max_length=max_length)
+    return [
+        Tokens(e.ids, e.offsets, e.word_ids, sum(len(o.ids) - sum(o.special_tokens_mask) for o in e.overflowing))
+        for e in encoded.encodings
+    ]
+
+
+def longest_input(tokenizer: Any, config: Any, limit: int = 512) -> int:
+    """Most pieces a model takes: the least of its positions, the tokenizer's own limit, and ``limit``."""
+    known = (getattr(config, "max_position_embeddings", None), getattr(config, "n_positions", None), tokenizer.model_max_length)
+    offset = 2 if getattr(config, "model_type", "") in ("roberta", "xlm-roberta", "camembert") else 0  # its positions start at 2
+    return int(min(limit, *(value - offset for value in known if value)))

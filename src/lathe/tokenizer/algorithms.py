@@ -1,0 +1,151 @@
+"""The kinds of tokenizer: how text is cut before learning, what is learnt, and which special tokens frame a text.
+
+All of them cut an unspaced script (Chinese, Japanese, Thai, ...) into characters first, each with its combining marks:
+otherwise a sentence would count as one word, and training would explode in time and memory over "words" seen once.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+from pydantic import Field
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from lathe.core.recipe import recipe
+from lathe.core.scripts import UNSPACED_CLASS
+
+ENCODER_TOKENS = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
+END, PAD = "<|endoftext|>", "<|pad|>"
+DECODER_TOKENS = {"bos_token": END, "eos_token": END, "pad_token": PAD}
+
+ALPHABET_RATIO = 0.5
+"""Most of the vocabulary that single characters may take: Chinese text alone has thousands."""
+
+
+@recipe
+class WordPiece:
+    """For encoders of BERT's shape: pieces of words, a character never seen in training is unknown."""
+
+    kind: Literal["wordpiece"] = "wordpiece"
+    lowercase: bool = True
+    """Fold case and take accents off."""
+    min_frequency: int = Field(2, ge=1)
+    """Fewest occurrences of a pair of pieces that is joined."""
+
+    special: ClassVar[dict[str, str]] = ENCODER_TOKENS
+
+    def empty(self) -> Tokenizer:
+        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=self.lowercase)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), unspaced_apart()])
+        tokenizer.decoder = decoders.WordPiece()
+        return tokenizer
+
+    def learn(self, tokenizer: Tokenizer, texts: Iterator[list[str]], size: int) -> None:
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=size,
+            min_frequency=self.min_frequency,
+            special_tokens=list(self.special.values()),
+            limit_alphabet=int(size * ALPHABET_RATIO),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        tokenizer.post_processor = framed_as_bert(tokenizer)
+
+
+@recipe
+class BPE:
+    """Byte pair encoding over characters (Sennrich et al., 2016), framed as BERT's; blanks are kept as pieces."""
+
+    kind: Literal["bpe"] = "bpe"
+    min_frequency: int = Field(2, ge=1)
+    """Fewest occurrences of a pair of pieces that is joined."""
+
+    special: ClassVar[dict[str, str]] = ENCODER_TOKENS
+
+    def empty(self) -> Tokenizer:
+        tokenizer = Tokenizer(models.BPE(unk_token="[UNK]", fuse_unk=False))
+        tokenizer.normalizer = normalizers.NFC()
+        spaces = pre_tokenizers.Metaspace(prepend_scheme="never", split=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([spaces, unspaced_apart()])
+        tokenizer.decoder = decoders.Metaspace(prepend_scheme="never", split=True)
+        return tokenizer
+
+    def learn(self, tokenizer: Tokenizer, texts: Iterator[list[str]], size: int) -> None:
+        trainer = trainers.BpeTrainer(
+            vocab_size=size,
+            min_frequency=self.min_frequency,
+            special_tokens=list(self.special.values()),
+            limit_alphabet=int(size * ALPHABET_RATIO),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        tokenizer.post_processor = framed_as_bert(tokenizer)
+
+
+@recipe
+class ByteBPE:
+    """For decoders of GPT-2's shape: byte pair encoding over bytes (Radford et al., 2019); nothing is ever unknown."""
+
+    kind: Literal["byte_bpe"] = "byte_bpe"
+    min_frequency: int = Field(2, ge=1)
+    """Fewest occurrences of a pair of pieces that is joined."""
+
+    special: ClassVar[dict[str, str]] = DECODER_TOKENS
+
+    def empty(self) -> Tokenizer:
+        tokenizer = Tokenizer(models.BPE())
+        words = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([unspaced_apart(), words])
+        tokenizer.decoder = decoders.ByteLevel()
+        return tokenizer
+
+    def learn(self, tokenizer: Tokenizer, texts: Iterator[list[str]], size: int) -> None:
+        trainer = trainers.BpeTrainer(
+            vocab_size=size,
+            min_frequency=self.min_frequency,
+            special_tokens=list(dict.fromkeys(self.special.values())),
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+
+
+AnyAlgorithm: TypeAlias = Annotated[WordPiece | BPE | ByteBPE, Field(discriminator="kind")]
+
+
+def train_tokenizer(algorithm: AnyAlgorithm, texts: Iterator[list[str]], size: int) -> PreTrainedTokenizerFast:
+    """Learn a vocabulary of at most ``size`` pieces from lists of texts."""
+    tokenizer = algorithm.empty()
+    algorithm.learn(tokenizer, texts, size)
+    inputs = ["input_ids", "attention_mask"]
+    if "cls_token" in algorithm.special:
+        inputs.insert(1, "token_type_ids")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        clean_up_tokenization_spaces=False,
+        model_input_names=inputs,
+        **algorithm.special,
+    )
+
+
+def unspaced_apart() -> pre_tokenizers.PreTokenizer:
+    """Each character of a script without spaces by itself, with the marks that combine with it."""
+    return pre_tokenizers.Split(Regex(rf"{UNSPACED_CLASS}\p{{M}}*"), "isolated")
+
+
+def framed_as_bert(tokenizer: Tokenizer) -> processors.PostProcessor:
+    """``[CLS] A [SEP]`` and ``[CLS] A [SEP] B [SEP]``, the second text with token type 1."""
+    names = ("[CLS]", "[SEP]")
+    return processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(name, tokenizer.token_to_id(name)) for name in names],
+    )

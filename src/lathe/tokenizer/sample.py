@@ -1,0 +1,34 @@
+"""A sample of a stream of texts, of bounded size, that depends on the texts alone."""
+
+import heapq
+from collections.abc import Iterable, Iterator
+
+from lathe.core.keyed import word
+
+PIECE = 10_000
+"""Characters: longer texts are sampled piece by piece, so that one book cannot fill the sample."""
+
+
+def sampled(texts: Iterable[str], limit_bytes: int) -> list[str]:
+    """At most ``limit_bytes`` of the texts (as UTF-8): the pieces whose hashes are lowest, in that order.
+
+    Holds no more than the sample in memory; another order of the texts gives the same sample.
+    """
+    heap: list[tuple[int, str]] = []  # the highest hash on top: the first to go
+    total = 0
+    for piece in _pieces(texts):
+        heapq.heappush(heap, (-word(piece), piece))
+        total += _size(piece)
+        while total > limit_bytes and len(heap) > 1:
+            total -= _size(heapq.heappop(heap)[1])
+    return [piece for _, piece in sorted(heap, reverse=True)]
+
+
+def _pieces(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        for start in range(0, len(text), PIECE):
+            yield text[start : start + PIECE]
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8"))

@@ -1,0 +1,459 @@
+"""Packed equals padded, in outputs and gradients, for every family of the table and its heads."""
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import transformers as hf
+from torch import Tensor, nn
+
+from lathe.core import packing
+from lathe.core.packing.dropout import dropout
+from lathe.core.packing.geometry import Geometry, coarse
+
+LENGTHS = [5, 17, 1, 11, 24, 9]
+DECODER_LENGTHS = [4, 2, 9, 12, 1, 7]
+VOCABULARY, WIDTH, HEADS, LAYERS, INNER = 97, 32, 4, 2, 64
+
+COMMON: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": WIDTH,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": HEADS,
+    "intermediate_size": INNER,
+    "max_position_embeddings": 80,
+    "pad_token_id": 1,
+    "bos_token_id": 0,
+    "eos_token_id": 2,
+}
+GROUPED: dict[str, Any] = COMMON | {"num_key_value_heads": 2}
+WINDOWED: dict[str, Any] = GROUPED | {"use_sliding_window": True, "sliding_window": 6, "max_window_layers": 1}
+BART: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "d_model": WIDTH,
+    "encoder_layers": LAYERS,
+    "decoder_layers": LAYERS,
+    "encoder_attention_heads": HEADS,
+    "decoder_attention_heads": HEADS,
+    "encoder_ffn_dim": INNER,
+    "decoder_ffn_dim": INNER,
+    "max_position_embeddings": 80,
+    "pad_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 2,
+}
+CONFIGS: dict[str, Callable[[], hf.PreTrainedConfig]] = {
+    "albert": lambda: hf.AlbertConfig(**COMMON, embedding_size=16),
+    "bart": lambda: hf.BartConfig(**BART),
+    "bert": lambda: hf.BertConfig(**COMMON),
+    "camembert": lambda: hf.CamembertConfig(**COMMON),
+    "distilbert": lambda: hf.DistilBertConfig(
+        vocab_size=VOCABULARY, dim=WIDTH, n_layers=LAYERS, n_heads=HEADS, hidden_dim=INNER, pad_token_id=1
+    ),
+    "electra": lambda: hf.ElectraConfig(**COMMON, embedding_size=16),
+    "ernie": lambda: hf.ErnieConfig(**COMMON),
+    "gpt2": lambda: hf.GPT2Config(
+        vocab_size=VOCABULARY, n_embd=WIDTH, n_layer=LAYERS, n_head=HEADS, n_positions=80,
+        pad_token_id=1, bos_token_id=0, eos_token_id=2,
+    ),
+    "llama": lambda: hf.LlamaConfig(**GROUPED),
+    "mbart": lambda: hf.MBartConfig(**BART),
+    "mistral": lambda: hf.MistralConfig(**GROUPED, sliding_window=6),
+    "modernbert": lambda: hf.ModernBertConfig(
+        **COMMON, cls_token_id=0, sep_token_id=2, global_attn_every_n_layers=2, local_attention=8
+    ),
+    "qwen2": lambda: hf.Qwen2Config(**WINDOWED),
+    "qwen3": lambda: hf.Qwen3Config(**WINDOWED, head_dim=8),
+    "roberta": lambda: hf.RobertaConfig(**COMMON),
+    "t5": lambda: hf.T5Config(
+        vocab_size=VOCABULARY, d_model=WIDTH, d_kv=8, d_ff=INNER, num_layers=LAYERS, num_heads=HEADS,
+        pad_token_id=1, decoder_start_token_id=1, eos_token_id=2,
+    ),
+    "xlm-roberta": lambda: hf.XLMRobertaConfig(**COMMON),
+    "deberta-v2": lambda: hf.DebertaV2Config(**COMMON, relative_attention=True, pos_att_type=["p2c", "c2p"]),
+    "xlnet": lambda: hf.XLNetConfig(
+        vocab_size=VOCABULARY, d_model=WIDTH, n_layer=LAYERS, n_head=HEADS, d_inner=INNER, pad_token_id=1
+    ),
+}  # fmt: skip
+HEADS_BY_NAME: dict[str, Any] = {
+    "base": hf.AutoModel,
+    "sequence": hf.AutoModelForSequenceClassification,
+    "token": hf.AutoModelForTokenClassification,
+    "answer": hf.AutoModelForQuestionAnswering,
+    "masked": hf.AutoModelForMaskedLM,
+    "choice": hf.AutoModelForMultipleChoice,
+    "causal": hf.AutoModelForCausalLM,
+    "seq2seq": hf.AutoModelForSeq2SeqLM,
+}
+DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
+ENCODER_DECODERS = ("bart", "mbart", "t5")
+
+
+def heads_of(family: str) -> list[str]:
+    if family in DECODERS:
+        return ["base", "sequence", "token", "answer", "causal"]
+    if family in ENCODER_DECODERS:
+        return ["seq2seq", "sequence", "answer"]
+    return ["base", "sequence", "token", "answer", "masked", "choice"]
+
+
+PACKED = [family for family, reason in packing.FAMILIES.items() if reason is None]
+CASES = [(family, head) for family in PACKED for head in heads_of(family)]
+KINDS = ["bert", "albert", "modernbert", "gpt2", "qwen3", "bart", "t5"]  # one of each way to be built
+LANGUAGE_MODELS = [(f, h) for f, h in CASES if h in ("masked", "causal", "seq2seq")]
+
+
+def model_of(family: str, head: str, p: float = 0.0) -> Any:
+    torch.manual_seed(0)
+    config = CONFIGS[family]()
+    config.num_labels = 2 if head == "answer" else 3
+    model = HEADS_BY_NAME[head].from_config(config).train()
+    for module in model.modules():
+        for name in ("dropout", "dropout_prob", "attention_dropout", "activation_dropout", "attn_dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, p)
+        if isinstance(module, nn.Dropout):
+            module.p = p
+    return model
+
+
+def mask_of(lengths: list[int], side: str = "right") -> Tensor:
+    longest = max(lengths)
+    mask = torch.arange(longest) < torch.tensor(lengths)[:, None]
+    return (mask if side == "right" else mask.flip(1)).long()
+
+
+def batch_of(head: str, mask: Tensor | None = None) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    mask = mask_of(LENGTHS) if mask is None else mask
+    ids = torch.randint(4, VOCABULARY, mask.shape, generator=generator)
+    last = (mask * torch.arange(mask.shape[1])).argmax(1)
+    ids[torch.arange(len(ids)), last] = 2  # one end of sequence a row: BART and T5 classify there
+    batch = {"input_ids": torch.where(mask.bool(), ids, 1), "attention_mask": mask}
+    if head == "choice":
+        batch = {name: value.view(-1, 2, mask.shape[1]) for name, value in batch.items()}
+    if head == "seq2seq":
+        decoder_mask = mask_of(DECODER_LENGTHS)[: len(mask)]
+        decoder_ids = torch.randint(4, VOCABULARY, decoder_mask.shape, generator=generator)
+        batch |= {
+            "decoder_input_ids": torch.where(decoder_mask.bool(), decoder_ids, 1),
+            "decoder_attention_mask": decoder_mask,
+        }
+    return batch
+
+
+def outputs_of(head: str, out: Any, batch: dict[str, Tensor]) -> list[Tensor]:
+    """What of the output counts: everything but padding."""
+    real = batch.get("decoder_attention_mask", batch["attention_mask"]).bool()
+    if head in ("sequence", "choice"):
+        return [out.logits]
+    if head == "answer":
+        return [out.start_logits[real], out.end_logits[real]]
+    if head == "base":
+        pooled = getattr(out, "pooler_output", None)
+        return [out.last_hidden_state[real]] + ([] if pooled is None else [pooled])
+    return [out.logits[real]]
+
+
+def run(model: Any, head: str, batch: dict[str, Tensor]) -> tuple[list[Tensor], dict[str, Tensor]]:
+    model.zero_grad(set_to_none=True)
+    outputs = outputs_of(head, model(**batch), batch)
+    generator = torch.Generator().manual_seed(11)
+    sum((o.float() * torch.randn(o.shape, generator=generator)).sum() for o in outputs).backward()  # type: ignore
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return [o.detach() for o in outputs], gradients
+
+
+def assert_packed_equals_padded(model: Any, head: str, batch: dict[str, Tensor], tolerance: float = 1e-5) -> None:
+    padded = run(model, head, batch)
+    assert packing.enable(model) is None
+    packed = run(model, head, batch)
+    for a, b in zip(padded[0], packed[0], strict=True):
+        assert a.shape == b.shape
+        assert (a - b).abs().max() <= tolerance
+    assert padded[1].keys() == packed[1].keys()
+    for name, gradient in padded[1].items():
+        size = max(gradient.abs().max(), 1e-2)  # where the exact gradient is zero, both are rounding
+        assert (gradient - packed[1][name]).abs().max() <= tolerance * size, name
+
+
+@pytest.mark.parametrize(("family", "head"), CASES)
+def test_packed_equals_padded_in_outputs_and_gradients(family: str, head: str) -> None:
+    assert_packed_equals_padded(model_of(family, head), head, batch_of(head))
+
+
+@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_holes_and_left_padding_change_nothing(family: str, side: str) -> None:
+    head = heads_of(family)[0]
+    mask = mask_of(LENGTHS, side)
+    mask[4, 10] = 0
+    mask[1, 12:15] = 0
+    assert_packed_equals_padded(model_of(family, head), head, batch_of(head, mask))
+
+
+@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("lengths", [[7], [7, 7, 7], [8], [2, 1]], ids=str)
+def test_batches_without_padding_and_single_rows_change_nothing(family: str, lengths: list[int]) -> None:
+    head = heads_of(family)[0]
+    assert_packed_equals_padded(model_of(family, head), head, batch_of(head, mask_of(lengths)))
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_a_batch_of_one_token_rows_changes_no_output(family: str) -> None:
+    head = heads_of(family)[0]
+    model, batch = model_of(family, head), batch_of(head, mask_of([1, 1]))
+    padded = run(model, head, batch)
+    packing.enable(model)
+    packed = run(model, head, batch)
+    assert all((a - b).abs().max() <= 1e-5 for a, b in zip(padded[0], packed[0], strict=True))
+    assert padded[1].keys() == packed[1].keys()  # values: the padded ones of queries are rounding, the packed ones 0
+
+
+@pytest.mark.parametrize("length", [60, 61, 64])
+def test_a_single_row_with_padding_changes_nothing(length: int) -> None:
+    mask = torch.zeros(1, 64, dtype=torch.long)
+    mask[:, :length] = 1
+    assert_packed_equals_padded(model_of("bert", "token"), "token", batch_of("token", mask))
+
+
+@pytest.mark.parametrize("family", [kind for kind in KINDS if kind != "albert"])  # which cannot do it
+def test_gradient_checkpointing_changes_nothing(family: str) -> None:
+    head = heads_of(family)[0]
+    model = model_of(family, head)
+    model.activation_checkpointing_enable()
+    assert_packed_equals_padded(model, head, batch_of(head))
+
+
+@pytest.mark.parametrize(("family", "head"), [("bert", "base"), ("gpt2", "causal"), ("modernbert", "token")])
+def test_hidden_states_come_out_padded(family: str, head: str) -> None:
+    model, batch = model_of(family, head), batch_of(head)
+    padded = model(**batch, output_hidden_states=True).hidden_states
+    packing.enable(model)
+    packed = model(**batch, output_hidden_states=True).hidden_states
+    real = batch["attention_mask"].bool()
+    for a, b in zip(padded, packed, strict=True):
+        assert a.shape == b.shape
+        assert (a[real] - b[real]).abs().max() <= 1e-5
+
+
+def test_hidden_states_of_encoder_and_decoder_come_out_padded() -> None:
+    for family in ENCODER_DECODERS:
+        model, batch = model_of(family, "seq2seq"), batch_of("seq2seq")
+        packing.enable(model)
+        out = model(**batch, output_hidden_states=True)
+        assert {h.shape for h in out.encoder_hidden_states} == {(6, 24, WIDTH)}
+        assert {h.shape for h in out.decoder_hidden_states} == {(6, 12, WIDTH)}
+
+
+@pytest.mark.parametrize("family", PACKED)
+def test_rows_of_a_pack_do_not_see_one_another(family: str) -> None:
+    head = heads_of(family)[0]
+    model, batch = model_of(family, head).eval(), batch_of(head)
+    packing.enable(model)
+    other = {name: value.clone() for name, value in batch.items()}
+    other["input_ids"][1, :-8] = 50
+    with torch.inference_mode():
+        before, after = model(**batch)[0], model(**other)[0]
+    rest = [0, 2, 3, 4, 5]
+    assert torch.equal(before[rest], after[rest])
+    assert not torch.equal(before[1], after[1])
+
+
+@pytest.mark.parametrize("family", ["bert", "llama", "bart", "t5"])
+def test_a_row_of_padding_is_finite_and_changes_no_other(family: str) -> None:
+    head = heads_of(family)[0]
+    mask = mask_of(LENGTHS)
+    model, batch = model_of(family, head), batch_of(head)
+    packing.enable(model)
+    whole = model(**batch)[0]
+    batch["attention_mask"] = mask * (torch.arange(6) != 2)[:, None]
+    out = model(**batch)[0]
+    out.sum().backward()
+    assert torch.isfinite(out).all()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    rest = [0, 1, 3, 4, 5]
+    assert (out[rest] - whole[rest])[mask[rest].bool() if head != "seq2seq" else ...].abs().max() <= 1e-5
+
+
+def test_a_batch_of_nothing_but_padding_runs_padded() -> None:
+    model, batch = model_of("bert", "base"), batch_of("base")
+    batch["attention_mask"] = torch.zeros_like(batch["attention_mask"])
+    padded = model(**batch).last_hidden_state
+    packing.enable(model)
+    assert torch.equal(model(**batch).last_hidden_state, padded)
+
+
+@pytest.mark.parametrize(("family", "head"), [("bert", "sequence"), ("llama", "causal"), ("bart", "seq2seq")])
+def test_bfloat16_autocast_stays_within_its_rounding(family: str, head: str) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        model, batch = model_of(family, head), batch_of(head)
+        padded = run(model, head, batch)[0]
+        packing.enable(model)
+        packed, gradients = run(model, head, batch)
+    assert all((a - b).abs().max() <= 1e-2 for a, b in zip(padded, packed, strict=True))
+    assert all(torch.isfinite(g).all() for g in gradients.values())
+
+
+def test_a_copy_of_a_packed_model_is_packed_on_its_own() -> None:
+    model, batch = model_of("bert", "base"), batch_of("base")
+    padded = model(**batch).last_hidden_state
+    packing.enable(model)
+    twin = copy.deepcopy(model)
+    packing.disable(twin)
+    assert torch.equal(twin(**batch).last_hidden_state, padded)
+    assert model.config._attn_implementation != twin.config._attn_implementation
+    assert any(module._forward_pre_hooks for module in model.modules())
+    assert not any(module._forward_pre_hooks for module in twin.modules())
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_enabling_twice_and_disabling_leaves_the_model_as_it_was(family: str) -> None:
+    head = heads_of(family)[0]
+    model, batch = model_of(family, head), batch_of(head)
+    keys, before = list(model.state_dict()), run(model, head, batch)[0]
+    packing.enable(model)
+    packing.enable(model)
+    assert list(model.state_dict()) == keys
+    packing.disable(model)
+    assert all(torch.equal(a, b) for a, b in zip(before, run(model, head, batch)[0], strict=True))
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("family", ["gpt2", "qwen3", "bart", "t5"])
+def test_generation_with_a_cache_is_the_same(family: str) -> None:
+    model = model_of(family, "causal" if family in DECODERS else "seq2seq").eval()
+    side = "left" if family in DECODERS else "right"
+    batch = batch_of("causal", mask_of(LENGTHS, side))
+    padded = model.generate(**batch, max_new_tokens=4, do_sample=False)
+    packing.enable(model)
+    assert torch.equal(model.generate(**batch, max_new_tokens=4, do_sample=False), padded)
+
+
+def test_no_cache_is_made_while_packed_and_the_configuration_is_left_alone() -> None:
+    model, batch = model_of("gpt2", "causal"), batch_of("causal")
+    packing.enable(model)
+    assert model(**batch).past_key_values is None
+    assert model.config.use_cache
+
+
+@pytest.mark.parametrize("family", ["deberta-v2", "xlnet"])
+def test_other_families_run_padded_and_say_why(family: str) -> None:
+    model, batch = model_of(family, "base").eval(), batch_of("base")
+    before = model(**batch).last_hidden_state
+    reason = packing.enable(model)
+    assert reason is not None
+    assert family in reason
+    assert torch.equal(model(**batch).last_hidden_state, before)
+
+
+def test_an_unknown_family_runs_padded_and_says_that_it_is_not_verified() -> None:
+    model = model_of("bert", "base")
+    model.config.model_type = "new"
+    assert "not verified" in str(packing.enable(model))
+
+
+@pytest.mark.parametrize(("family", "head"), [*LANGUAGE_MODELS, ("deberta-v2", "masked")])
+def test_labelled_rows_are_the_same_rows_of_all_logits(family: str, head: str) -> None:
+    model, batch = model_of(family, head), batch_of(head)
+    packing.enable(model)
+    index = torch.tensor([0, 24, 3])
+    every = model(**batch).logits.flatten(0, 1)[index]
+    with packing.labelled_rows(model, index):
+        few = model(**batch).logits
+    assert few.shape == (3, VOCABULARY)
+    assert (few - every).abs().max() <= 1e-5
+    gradients = [torch.autograd.grad(logits.square().sum(), list(model.parameters()), allow_unused=True)
+                 for logits in (every, few)]  # fmt: skip
+    for a, b in zip(*gradients, strict=True):
+        assert a is b is None or (a - b).abs().max() <= 1e-5 * (a.abs().max() + 1e-3)
+    assert model(**batch).logits.dim() == 3
+
+
+def test_no_labelled_rows_give_no_logits() -> None:
+    model, batch = model_of("bert", "masked"), batch_of("masked")
+    with packing.labelled_rows(model, torch.tensor([], dtype=torch.long)):
+        logits = model(**batch).logits
+    assert logits.shape == (0, VOCABULARY)
+    logits.sum().backward()
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.0003])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_dropout_drops_with_its_probability_and_keeps_the_expectation(p: float, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    count = 400_001
+    x = torch.ones(count, dtype=dtype, requires_grad=True)
+    y = dropout(x, p)
+    dropped = int((y == 0).sum())
+    assert abs(dropped - p * count) <= 4 * math.sqrt(count * p * (1 - p)) + count * 2**-17
+    assert set(y.unique().tolist()) == {0.0, torch.tensor(1 / (1 - round(p * 2**16) / 2**16), dtype=dtype).item()}
+    y.sum().backward()
+    assert torch.equal(x.grad, y.detach())  # type: ignore[arg-type]
+
+
+def test_dropout_draws_neighbours_independently() -> None:
+    torch.manual_seed(0)
+    kept = (dropout(torch.ones(400_000), 0.5) != 0).double() - 0.5
+    for distance in (1, 2, 3, 4, 8, 768):
+        assert (kept[distance:] * kept[:-distance]).mean().abs() <= 4 * 0.25 / math.sqrt(400_000)
+
+
+def test_fast_dropout_depends_on_the_seed_and_can_be_undone() -> None:
+    model = model_of("bert", "base", p=0.5)
+    batch, keys = batch_of("base"), list(model.state_dict())
+    packing.fast_dropout(model)
+    outputs = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        outputs.append(copy.deepcopy(model)(**batch).last_hidden_state)
+    assert torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[0], outputs[2])
+    assert list(model.state_dict()) == keys
+    packing.torch_dropout(model)
+    assert {type(m) for m in model.modules() if isinstance(m, nn.Dropout)} == {nn.Dropout}
+
+
+def test_dropout_within_packed_attention_keeps_the_expectation() -> None:
+    model, batch = model_of("bert", "base").eval(), batch_of("base")
+    attention = model.encoder.layer[-1].attention.self
+    contexts: list[Tensor] = []
+    attention.register_forward_hook(lambda *call: contexts.append(call[2][0]))
+    packing.enable(model)
+    with torch.inference_mode():
+        model(**batch)
+        attention.dropout.p = 0.3
+        attention.train()
+        for _ in range(60):
+            model(**batch)
+    draws = torch.stack(contexts[1:])[:, 0, : sum(LENGTHS)]  # [draws, N, D]
+    error = (draws.mean(0) - contexts[0][0, : sum(LENGTHS)]) / (draws.std(0) / math.sqrt(60) + 1e-6)
+    assert error.abs().mean() < 1.0
+    assert error.abs().max() < 6.0
+
+
+def test_long_rows_compute_their_scores_again_and_get_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lathe.core.packing.attention.KEPT_SCORES", 0)
+    assert_packed_equals_padded(model_of("t5", "seq2seq"), "seq2seq", batch_of("seq2seq"))
+
+
+def test_attention_gradients_agree_with_finite_differences() -> None:
+    model = model_of("bert", "base", p=0.0).double()
+    packing.enable(model)
+    batch = batch_of("base", mask_of([3, 1, 2]))
+    embeddings = model.embeddings.word_embeddings(batch["input_ids"]).detach().requires_grad_()
+    mask = batch["attention_mask"]
+    assert torch.autograd.gradcheck(
+        lambda x: model(inputs_embeds=x, attention_mask=mask).pooler_output, embeddings, fast_mode=True
+    )
+
+
+def test_geometry_keeps_every_token_and_few_sizes() -> None:
+    geometry = Geometry(mask_of(LENGTHS).bool())
+    x = torch.randn(6, 24, 3) * mask_of(LENGTHS)[..., None]
+    assert torch.equal(geometry.pad(geometry.pack(x)), x)
+    assert len({coarse(n, steps=16, smallest=8) for n in range(500, 2000)}) <= 34
+    assert all(n <= coarse(n, steps=16, smallest=8) <= n * 1.07 + 8 for n in range(1, 5000))

@@ -1,0 +1,116 @@
+"""The life of a run: reuse, refusal, going on, and nothing half-written."""
+
+import json
+
+import pytest
+
+from lathe.core.bundle import Bundle, Manifest
+from lathe.core.errors import BundleError, DataError, Stopped
+from lathe.core.recipe import recipe
+from lathe.core.work import read_log, run_stage
+
+
+@recipe
+class Recipe:
+    number: int = 1
+
+
+def make(work):
+    (work.result / "answer.txt").write_text("42", encoding="utf-8")
+    work.log("step", step=1, rows=2, tokens=6, seconds=0.5)
+    return Manifest(kind="report", stage="")
+
+
+def never(work):
+    raise AssertionError("made twice")
+
+
+def test_a_finished_run_is_a_sealed_folder_and_is_reused(tmp_path):
+    first = run_stage("demo", Recipe(), tmp_path / "out", [], make)
+    assert not first.reused
+    first.verify()
+    assert first.manifest.rates == {"rows_per_second": 4.0, "tokens_per_second": 12.0}
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    assert run_stage("demo", Recipe(), tmp_path / "out", [], never).reused
+
+
+def test_another_recipe_or_other_data_is_refused_with_what_differs(tmp_path):
+    data = tmp_path / "data.txt"
+    data.write_text("a", encoding="utf-8")
+    run_stage("demo", Recipe(), tmp_path / "out", [data], make)
+    with pytest.raises(BundleError, match="number: 1 -> 2"):
+        run_stage("demo", Recipe(number=2), tmp_path / "out", [data], never)
+    data.write_text("b", encoding="utf-8")
+    with pytest.raises(BundleError, match=r"data\.txt"):
+        run_stage("demo", Recipe(), tmp_path / "out", [data], never)
+
+
+def test_a_folder_that_is_not_ours_is_never_touched(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(BundleError, match="not a result of Lathe"):
+        run_stage("demo", Recipe(), tmp_path / "out", [], never)
+    assert (tmp_path / "out" / "thesis.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_stopped_run_keeps_its_work_folder_and_goes_on(tmp_path):
+    def stops(work):
+        (work.path / "cache").write_text("dear", encoding="utf-8")
+        raise Stopped("stopped", 15)
+
+    with pytest.raises(Stopped) as stopped:
+        run_stage("demo", Recipe(), tmp_path / "out", [], stops)
+    assert stopped.value.exit_code == 143
+    with pytest.raises(BundleError, match="unfinished run of another recipe"):
+        run_stage("demo", Recipe(number=2), tmp_path / "out", [], never)
+
+    def goes_on(work):
+        assert (work.path / "cache").read_text(encoding="utf-8") == "dear"
+        return make(work)
+
+    assert not run_stage("demo", Recipe(), tmp_path / "out", [], goes_on).reused
+
+
+def test_wrong_input_leaves_nothing_behind(tmp_path):
+    def wrong(work):
+        raise DataError("line 3: no")
+
+    with pytest.raises(DataError):
+        run_stage("demo", Recipe(), tmp_path / "out", [], wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_do_not_share_a_work_folder(tmp_path):
+    def nested(work):
+        with pytest.raises(BundleError, match="another process"):
+            run_stage("demo", Recipe(), tmp_path / "out", [], never)
+        return make(work)
+
+    run_stage("demo", Recipe(), tmp_path / "out", [], nested)
+
+
+def test_a_changed_file_is_found(tmp_path):
+    bundle = run_stage("demo", Recipe(), tmp_path / "out", [], make)
+    (bundle.path / "answer.txt").write_text("43", encoding="utf-8")
+    with pytest.raises(BundleError, match=r"answer\.txt: changed or damaged"):
+        bundle.verify()
+
+
+def test_lineage_is_carried_by_every_bundle(tmp_path):
+    first = run_stage("one", Recipe(), tmp_path / "a", [], make)
+    second = run_stage("two", Recipe(), tmp_path / "b", [first.path], make)
+    third = run_stage("three", Recipe(), tmp_path / "c", [second.path], make)
+    (parent,) = third.manifest.parents
+    assert (parent.sha256, parent.stage, parent.parents[0].sha256) == (second.digest, "two", first.digest)
+
+
+def test_a_log_line_cut_off_by_a_kill_is_left_out(tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"event": "step", "step": 1}\n{"event": "st', encoding="utf-8")
+    assert read_log(tmp_path) == [{"event": "step", "step": 1}]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"format": 99})])
+def test_a_damaged_manifest_is_a_clear_error(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text, encoding="utf-8")
+    with pytest.raises(BundleError, match=r"manifest\.json"):
+        Bundle.open(tmp_path)

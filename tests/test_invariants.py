@@ -1,0 +1,219 @@
+"""The invariants that hold for every objective and every task: a new member of a union is tested the day it is named."""
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+
+from lathe.core import packing
+from lathe.core.batches import EncodedRows, Plan, StepSize, batches
+from lathe.core.checkpoint import newest, save
+from lathe.core.keyed import row_keys
+from lathe.core.learn import State, Train, restore, saved_tensors, train
+from lathe.core.optim import SGD, AdamW
+from lathe.core.predictor import TaskPredictor
+from lathe.core.tagging import join_tokens
+from lathe.core.types import Span, Symbols
+from lathe.objectives import AnyObjective, CausalLM, MaskedLM
+from lathe.runtimes.eager import torch_forward
+from lathe.tasks import AnyTask, Classify, Tag
+
+TEXTS = ["good film", "the plot is not bad", "很好", "bad", "a great film in Paris not the awful plot", "影片很坏 plot", "北京"]
+LABELS = ["pos", "pos", "pos", "neg", "pos", "neg", "neg"]
+
+
+@dataclass
+class Member:
+    """One member of a union with rows and a model to try it on."""
+
+    objective: Any
+    rows: list[dict]
+    build: Any  # dropout -> model
+
+    def source(self, tokenizer):
+        rows = self.objective.encode(self.rows, tokenizer) if hasattr(self.objective, "encode") else self.rows
+        return EncodedRows(rows, row_keys("rows", len(rows)))
+
+
+def token_rows(tokenizer):
+    return [{"input_ids": ids} for ids in tokenizer([*TEXTS, "the film " * 7])["input_ids"]] + [{"input_ids": [5]}]
+
+
+def classify(tokenizer):
+    rows = [{"text": text, "label": label} for text, label in zip(TEXTS, LABELS, strict=True)]
+    return Classify(labels=("neg", "pos")), rows
+
+
+def tag(tokenizer):
+    tokens = [("great", "film", "in", "Paris"), ("北", "京", "很", "好"), ("Paris",), ("the", "bad", "film", "is", "awful")]
+    rows = []
+    for words in tokens:
+        text, offsets = join_tokens(words)
+        spans = tuple(Span(s, e, "LOC") for s, e in offsets if text[s:e] in ("Paris", "北"))
+        rows.append({"text": text, "tokens": words, "offsets": offsets, "spans": spans})
+    rows.append({"text": "not in Paris 北京", "spans": (Span(7, 12, "LOC"), Span(13, 15, "LOC"))})
+    return Tag(labels=("LOC", "PER")), rows
+
+
+BUILDERS = {
+    "masked": lambda tokenizer: (MaskedLM(mlm_probability=0.4), token_rows(tokenizer)),
+    "causal": lambda tokenizer: (CausalLM(), token_rows(tokenizer)),
+    "classify": classify,
+    "tag": tag,
+}
+
+
+@pytest.fixture(params=list(BUILDERS))
+def member(request, tokenizer, bert_config, gpt2_config):
+    config = gpt2_config if request.param == "causal" else bert_config
+    objective, rows = BUILDERS[request.param](tokenizer)
+    if hasattr(objective, "outputs"):
+        config.num_labels = len(objective.outputs)
+
+    def build(dropout=0.0):
+        torch.manual_seed(0)
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "resid_pdrop", "embd_pdrop", "attn_pdrop"):
+            if hasattr(config, name):
+                setattr(config, name, dropout)
+        return objective.auto_model.from_config(config)
+
+    return Member(objective, rows, build)
+
+
+def test_every_member_of_the_unions_is_here():
+    named = {type_.__dataclass_fields__["kind"].default for union in (AnyObjective, AnyTask)
+             for type_ in get_args(get_args(union)[0])}  # fmt: skip
+    assert named == set(BUILDERS)
+
+
+def run(member, tokenizer, model, config, tokens_per_batch, steps, state=None, size=4):
+    source = member.source(tokenizer)
+    plan = Plan(source.lengths, StepSize(size), seed=3)
+    state = state or State(config.optimizer(model))
+    stream = batches(source, member.objective, Symbols.of(tokenizer), plan, tokens_per_batch, start=state.step)
+    return list(islice(train(model, member.objective, stream, config, steps, state), steps)), state
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-6)])
+def test_a_step_is_the_same_however_it_is_cut(member, tokenizer, dtype, tolerance):
+    """Invariant 1: steps of 4, 4 and a last partial step, in one piece and in pieces of one row."""
+    config = Train(learning_rate=0.05, optimizer=SGD(), precision="fp32", max_grad_norm=1e9, warmup_ratio=0)
+    finals = []
+    for tokens_per_batch in (10**6, 11, 1):
+        model = member.build().to(dtype)
+        packing.enable(model)
+        steps, _ = run(member, tokenizer, model, config, tokens_per_batch, steps=3)
+        finals.append((torch.cat([p.detach().flatten() for p in model.parameters()]), [s.loss for s in steps]))
+    for weights, losses in finals[1:]:
+        assert (weights - finals[0][0]).abs().max() <= tolerance
+        assert losses == pytest.approx(finals[0][1], abs=1e-6)
+
+
+def test_a_mean_of_means_would_have_been_wrong(member, tokenizer):
+    """The rows hold different numbers of items, so that the test of the cut can fail."""
+    if member.objective.kind == "classify":
+        pytest.skip("one item a row: both means agree")
+    model, symbols = member.build().eval(), Symbols.of(tokenizer)
+    source = member.source(tokenizer)
+    with torch.no_grad():
+        parts = [member.objective.loss(model, member.objective.collate([row], source.keys[i : i + 1], symbols))[0]
+                 for i, row in enumerate(source.rows)]  # fmt: skip
+    parts = [part for part in parts if part.items]
+    mean_of_means = np.mean([float(part.total) / part.items for part in parts])
+    assert abs(mean_of_means - sum(float(p.total) for p in parts) / sum(p.items for p in parts)) > 1e-5
+
+
+def test_items_of_the_batch_are_the_items_of_the_loss(member, tokenizer):
+    source = member.source(tokenizer)
+    batch = member.objective.collate(source.rows, source.keys, Symbols.of(tokenizer))
+    assert {part.name: part.items for part in member.objective.loss(member.build(), batch)} == dict(batch.items)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_rows_loss_does_not_depend_on_the_rows_beside_it(member, tokenizer, packed):
+    """Invariant 2: the total over a batch is the sum of the totals of its rows, packed or padded."""
+    model, symbols, source = member.build().eval().requires_grad_(False), Symbols.of(tokenizer), member.source(tokenizer)
+    alone = sum(float(member.objective.loss(model, member.objective.collate([row], source.keys[i : i + 1], symbols))[0].total)
+                for i, row in enumerate(source.rows))  # fmt: skip
+    if packed:
+        assert packing.enable(model) is None
+    together = member.objective.loss(model, member.objective.collate(source.rows, source.keys, symbols))[0]
+    assert float(together.total) == pytest.approx(alone, rel=1e-5)
+
+
+@pytest.mark.parametrize("kill_after", [1, 3, 4])
+def test_a_resumed_run_is_bit_equal_to_an_unbroken_one(member, tokenizer, tmp_path, kill_after):
+    """Invariant 3, with dropout on, in the first epoch and after it, cut into micro-batches."""
+    config = Train(learning_rate=0.01, optimizer=AdamW())
+    unbroken = member.build(dropout=0.1)
+    run(member, tokenizer, unbroken, config, 16, steps=6)
+
+    broken = member.build(dropout=0.1)
+    state = State(config.optimizer(broken))
+    source = member.source(tokenizer)
+    plan = Plan(source.lengths, StepSize(4), seed=3)
+    stream = batches(source, member.objective, Symbols.of(tokenizer), plan, 16)
+    list(islice(train(broken, member.objective, stream, config, 6, state), kill_after))
+    save(tmp_path, state.step, saved_tensors(broken, state), {})
+    torch.randn(100)  # something else disturbs the global generator
+
+    again = member.build(dropout=0.1)
+    state = State(config.optimizer(again))
+    restore(again, newest(tmp_path), state)
+    run(member, tokenizer, again, config, 16, steps=6, state=state)
+    for (name, a), (_, b) in zip(unbroken.state_dict().items(), again.state_dict().items(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_it_learns_a_handful_of_rows_by_heart(member, tokenizer):
+    model = member.build()
+    packing.enable(model)
+    config = Train(learning_rate=0.02, precision="fp32")
+    if member.objective.kind == "masked":
+        member.rows = [{"input_ids": [2, 5, 6, 7, 8, 3]}] * 4
+    steps, _ = run(member, tokenizer, model, config, 10**6, steps=60)
+    assert np.mean([s.loss for s in steps[-5:]]) < 0.6 * steps[0].loss
+
+
+def test_the_loss_is_hugging_faces(member, tokenizer):
+    """Parity at 1e-5 in float32: the same batch through the model's own loss."""
+    model, source = member.build().eval(), member.source(tokenizer)
+    batch = member.objective.collate(source.rows, source.keys, Symbols.of(tokenizer))
+    (part,) = member.objective.loss(model, batch)
+    labels = batch.targets["labels"]
+    if member.objective.kind == "causal":  # theirs shifts by itself
+        labels = batch.inputs["input_ids"].masked_fill(batch.inputs["attention_mask"] == 0, -100)
+    theirs = model(**batch.inputs, labels=labels).loss
+    torch.testing.assert_close(part.total / part.items, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["classify", "tag"])
+def test_a_prediction_does_not_depend_on_its_batch_mates(kind, tokenizer, bert_config):
+    task, rows = BUILDERS[kind](tokenizer)
+    bert_config.num_labels = len(task.outputs)
+    torch.manual_seed(0)
+    predictor = TaskPredictor(task, tokenizer, torch_forward(task.auto_model.from_config(bert_config)), tokens_per_batch=16)
+    together = predictor(rows)
+    for row, answer in zip(rows, together, strict=True):
+        (alone,) = predictor([row])
+        if kind == "classify":
+            assert alone.label == answer.label
+            assert list(alone.scores.values()) == pytest.approx(list(answer.scores.values()), abs=1e-5)
+        else:
+            assert [(s.start, s.end, s.label) for s in alone.spans] == [(s.start, s.end, s.label) for s in answer.spans]
+
+
+@pytest.mark.parametrize("kind", ["classify", "tag"])
+def test_decoding_an_oracles_outputs_gives_back_the_gold(kind, tokenizer):
+    task, rows = BUILDERS[kind](tokenizer)
+    encoded = task.encode(rows, tokenizer)
+    labels = task.collate(encoded, np.zeros(len(rows), np.uint64), Symbols.of(tokenizer)).targets["labels"]
+    logits = torch.nn.functional.one_hot(labels.clamp_min(0), len(task.outputs)).float() * 50
+    answers = task.decode({"logits": logits}, encoded)
+    for metric in task.metrics.values():
+        assert metric([task.gold(row) for row in rows], answers) == 1.0
+
+
