@@ -77,12 +77,14 @@ def test_a_label_the_model_does_not_know_is_named_with_file_and_line(capsys, cla
     [
         ("empty.jsonl", b"", "empty"),
         ("blank.jsonl", b"\n\n", "holds no rows"),
-        ("latin.csv", "text,label\n".encode() + "gut f\xfcr,good\n".encode("latin-1") * 3, "not UTF-8"),
+        ("latin.csv", b"text,label\n" + "gut f\xfcr,good\n".encode("latin-1") * 3, "not UTF-8"),
         ("cut.jsonl.gz", gzip.compress(b'{"text": "good", "label": "good"}\n' * 500)[:-20], "ends early"),
         ("page.docx", b"PK", "unknown kind of file"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_refused_and_nothing_is_left(capsys, classifier, tmp_path, verb, name, content, reason):
+def test_a_file_that_cannot_be_used_is_refused_and_nothing_is_left(
+    capsys, classifier, tmp_path, verb, name, content, reason
+):
     data = tmp_path / name
     data.write_bytes(content)
     call = {"check": ["check", data]}.get(verb, [verb, classifier, data, "-o", tmp_path / "out"])
@@ -93,6 +95,7 @@ def test_a_file_that_cannot_be_used_is_refused_and_nothing_is_left(capsys, class
 
 
 def test_a_file_that_is_not_there_is_named_with_a_near_one(capsys, classifier, rows, tmp_path):
+    assert rows.exists()
     assert "did you mean 'rows.jsonl'" in fails(capsys, "predict", classifier, tmp_path / "row.jsonl")
 
 
@@ -185,7 +188,7 @@ def test_the_help_of_a_verb_lists_every_option_with_its_help(capsys, verb):
 
 
 def test_the_overview_names_every_verb_without_loading_torch():
-    code = "import sys, lathe.cli; lathe.cli.main(['--help']); sys.exit('torch' in sys.modules or 'pydantic' in sys.modules)"
+    code = "import sys, lathe.cli as c; c.main(['--help']); sys.exit(bool({'torch', 'pydantic'} & sys.modules.keys()))"
     started_s = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert time.perf_counter() - started_s < 3  # 0.3 s on a quiet machine
@@ -195,7 +198,9 @@ def test_the_overview_names_every_verb_without_loading_torch():
 def test_a_reader_that_has_seen_enough_is_no_error(classifier, tmp_path):
     data = write_rows(tmp_path / "rows.jsonl", [{"text": "good film " * 3}] * 3000)
     command = f"{sys.executable} -m lathe predict {classifier} {data} | head -1; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "Broken pipe" not in done.stderr
     assert len(done.stdout.splitlines()) == 1

@@ -27,7 +27,21 @@ FLOORS = {
 }
 # Inside core a module imports only earlier ones of this line.
 CORE = [
-    *["errors", "types", "metrics", "keyed", "recipe", "runtime", "report", "charts", "html", "digest", "bundle", "card", "work"],
+    *[
+        "errors",
+        "types",
+        "metrics",
+        "keyed",
+        "recipe",
+        "runtime",
+        "report",
+        "html",
+        "charts",
+        "digest",
+        "bundle",
+        "card",
+        "work",
+    ],
     *["scripts", "tagging", "data", "documents", "tokens", "batches", "packing", "optim", "checkpoint", "learn", "fit"],
     *["stats", "predictor", "measure"],
 ]

@@ -21,7 +21,15 @@ from lathe.objectives import AnyObjective, CausalLM, MaskedLM
 from lathe.runtimes.eager import torch_forward
 from lathe.tasks import AnyTask, Classify, Tag
 
-TEXTS = ["good film", "the plot is not bad", "很好", "bad", "a great film in Paris not the awful plot", "影片很坏 plot", "北京"]
+TEXTS = [
+    "good film",
+    "the plot is not bad",
+    "很好",
+    "bad",
+    "a great film in Paris not the awful plot",
+    "影片很坏 plot",
+    "北京",
+]
 LABELS = ["pos", "pos", "pos", "neg", "pos", "neg", "neg"]
 
 
@@ -48,7 +56,12 @@ def classify(tokenizer):
 
 
 def tag(tokenizer):
-    tokens = [("great", "film", "in", "Paris"), ("北", "京", "很", "好"), ("Paris",), ("the", "bad", "film", "is", "awful")]
+    tokens = [
+        ("great", "film", "in", "Paris"),
+        ("北", "京", "很", "好"),
+        ("Paris",),
+        ("the", "bad", "film", "is", "awful"),
+    ]
     rows = []
     for words in tokens:
         text, offsets = join_tokens(words)
@@ -135,7 +148,11 @@ def test_items_of_the_batch_are_the_items_of_the_loss(member, tokenizer):
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_rows_loss_does_not_depend_on_the_rows_beside_it(member, tokenizer, packed):
     """Invariant 2: the total over a batch is the sum of the totals of its rows, packed or padded."""
-    model, symbols, source = member.build().eval().requires_grad_(False), Symbols.of(tokenizer), member.source(tokenizer)
+    model, symbols, source = (
+        member.build().eval().requires_grad_(False),
+        Symbols.of(tokenizer),
+        member.source(tokenizer),
+    )
     alone = sum(float(member.objective.loss(model, member.objective.collate([row], source.keys[i : i + 1], symbols))[0].total)
                 for i, row in enumerate(source.rows))  # fmt: skip
     if packed:
@@ -195,7 +212,9 @@ def test_a_prediction_does_not_depend_on_its_batch_mates(kind, tokenizer, bert_c
     task, rows = BUILDERS[kind](tokenizer)
     bert_config.num_labels = len(task.outputs)
     torch.manual_seed(0)
-    predictor = TaskPredictor(task, tokenizer, torch_forward(task.auto_model.from_config(bert_config)), tokens_per_batch=16)
+    predictor = TaskPredictor(
+        task, tokenizer, torch_forward(task.auto_model.from_config(bert_config)), tokens_per_batch=16
+    )
     together = predictor(rows)
     for row, answer in zip(rows, together, strict=True):
         (alone,) = predictor([row])
@@ -215,5 +234,3 @@ def test_decoding_an_oracles_outputs_gives_back_the_gold(kind, tokenizer):
     answers = task.decode({"logits": logits}, encoded)
     for metric in task.metrics.values():
         assert metric([task.gold(row) for row in rows], answers) == 1.0
-
-

@@ -78,7 +78,8 @@ def _run(call: Call) -> int:
 def _take_apart(arguments: Sequence[str]) -> Call:
     call = Call(arguments[0])
     if call.verb not in VERBS:
-        raise RecipeError(f"{call.verb!r} is no verb of lathe{did_you_mean(call.verb, VERBS)}; `lathe --help` lists them")
+        near = did_you_mean(call.verb, VERBS)
+        raise RecipeError(f"{call.verb!r} is no verb of lathe{near}; `lathe --help` lists them")
     rest = iter(arguments[1:])
     for argument in rest:
         if argument in ("-h", "--help"):
@@ -86,16 +87,21 @@ def _take_apart(arguments: Sequence[str]) -> Call:
         elif argument == "--json":
             call.json = True
         elif argument in ("-o", "--out"):
-            call.out = next(rest, "")
-            if not call.out:
-                raise RecipeError("-o needs the name of a folder")
+            call.out = _value_of_out(next(rest, ""))
         elif argument.startswith("-") and argument != "-":
-            raise RecipeError(f"{argument!r}: no such flag; options are written name=value, see `lathe {call.verb} --help`")
+            way = f"options are written name=value, see `lathe {call.verb} --help`"
+            raise RecipeError(f"{argument!r}: no such flag; {way}")
         elif _ASSIGNMENT.match(argument):
             call.assignments.append(argument)
         else:
             call.positional.append(argument)
     return call
+
+
+def _value_of_out(name: str) -> str:
+    if not name:
+        raise RecipeError("-o needs the name of a file or folder")
+    return name
 
 
 def _recipe(call: Call, schema: Any) -> Any:
@@ -124,7 +130,7 @@ def _show(call: Call, result: Any, seconds: float) -> None:
     if isinstance(result, Told) and not call.json:
         print(result.text, end="\n" if result.text else "")
         return
-    summary = result.values if isinstance(result, Told) else result if isinstance(result, dict) else _summary(result)
+    summary: dict[str, Any] = result.values if isinstance(result, Told) else _summary(result)
     if call.json:
         say_json(summary | {"seconds": round(seconds, 3)})
     elif "out" in summary:
@@ -134,8 +140,11 @@ def _show(call: Call, result: Any, seconds: float) -> None:
 
 
 def _summary(bundle: Any) -> dict[str, Any]:
+    if isinstance(bundle, dict):
+        return dict(bundle)
     made = bundle.manifest
-    return {"out": str(bundle.path), "kind": made.kind, "scores": made.scores, "reused": bundle.reused} | made.rates
+    told = {"out": str(bundle.path), "kind": made.kind, "scores": made.scores, "reused": bundle.reused}
+    return told | dict(made.rates)
 
 
 def _fail(call: Call, message: str, code: int) -> int:
@@ -156,7 +165,8 @@ def _explain(error: OSError) -> str:
 def _overview() -> str:
     lines = ["usage: lathe VERB [POSITIONAL...] [-o OUT] [name=value...] [--json]", "", (__doc__ or "").strip(), ""]
     lines += [f"  {name:<11}{verb.purpose}" for name, verb in VERBS.items()]
-    return "\n".join([*lines, "", "`lathe VERB --help` lists every option of a verb. A recipe is a TOML file of the same options."])
+    lines += ["", "`lathe VERB --help` lists every option of a verb. A recipe is a TOML file of the same options."]
+    return "\n".join(lines)
 
 
 def _help(name: str, schema: Any) -> str:
@@ -165,10 +175,11 @@ def _help(name: str, schema: Any) -> str:
     verb = VERBS[name]
     words = [f"[{word}]" for word in _words(verb)]
     out = {"": "", "required": " -o OUT", "optional": " [-o OUT]"}.get(verb.out, f" [-o {verb.out}]")
-    lines = [" ".join(["usage: lathe", name, *words, "[RECIPE.toml]"]) + f"{out} [name=value...] [--json]", "", verb.purpose, ""]
+    usage = " ".join(["usage: lathe", name, *words, "[RECIPE.toml]"])
+    lines = [f"{usage}{out} [name=value...] [--json]", "", verb.purpose, ""]
     for option in options(schema):
-        default = option.default if option.default == "required" else f"default {option.default}"
-        lines += [f"  {option.name}  <{option.type}>  {default}"] + ([f"      {option.help}"] if option.help else [])
+        default = {"required": "  required", "null": "", "": ""}.get(option.default, f"  default {option.default}")
+        lines += [f"  {option.name}  <{option.type}>{default}"] + ([f"      {option.help}"] if option.help else [])
     return "\n".join(lines)
 
 

@@ -13,17 +13,23 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "quickstart": Verb("lathe.stories.quickstart", "make a small model from real text on this machine", (), "runs/quickstart"),
+    "quickstart": Verb(
+        "lathe.stories.quickstart", "make a small model from real text on this machine", (), "runs/quickstart"
+    ),
     "run": Verb("lathe.stories", "run a story: several stages, one after the other", ("story",)),
     "corpus": Verb("lathe.corpus", "text files in, clean split text without duplicates out"),
     "tokenizer": Verb("lathe.tokenizer", "train a tokenizer and report how well it fits"),
     "pretrain": Verb("lathe.pretrain", "train a language model, from scratch or continued"),
     "finetune": Verb("lathe.finetune", "train a model for a task on labelled rows"),
     "compress": Verb("lathe.compress", "make a model smaller and faster, and measure what it costs"),
-    "evaluate": Verb("lathe.evaluate", "score a model on a labelled file, with intervals, size and speed", ("bundle", "data.test")),
+    "evaluate": Verb(
+        "lathe.evaluate", "score a model on a labelled file, with intervals, size and speed", ("bundle", "data.test")
+    ),
     "predict": Verb("lathe.predict", "answer every row of a file", ("bundle", "data.file"), "optional"),
     "serve": Verb("lathe.serve", "serve a model over HTTP", ("bundle",), ""),
-    "check": Verb("lathe.inspect.check", "look at a data file or a recipe before anything is trained", ("data.file",), ""),
+    "check": Verb(
+        "lathe.inspect.check", "look at a data file or a recipe before anything is trained", ("data.file",), ""
+    ),
     "adopt": Verb("lathe.inspect.adopt", "turn a Hugging Face folder into a bundle", ("folder",)),
     "show": Verb("lathe.inspect.show", "tell what a bundle is and where it comes from", ("bundle",), ""),
 }

@@ -46,10 +46,16 @@ def test_a_recipe_round_trips_through_json():
     [
         ({"base": "x", "shap": 1}, "shap: no such option; did you mean 'shape'"),
         ({"base": "x", "shape": {"kind": "round", "radus": 1}}, "shape.radus: no such option; did you mean 'radius'"),
-        ({"base": "x", "shape": {"kind": "sqare"}}, "shape.kind: 'sqare' is not one of round, square; did you mean 'square'"),
+        (
+            {"base": "x", "shape": {"kind": "sqare"}},
+            "shape.kind: 'sqare' is not one of round, square; did you mean 'square'",
+        ),
         ({"base": "x", "more": [{"side": 1}]}, "more.0.kind: this option is required"),
         ({}, "base: this option is required"),
-        ({"base": "x", "shape": {"kind": "round", "radius": -1}}, "shape.radius: Input should be greater than 0 .got -1"),
+        (
+            {"base": "x", "shape": {"kind": "round", "radius": -1}},
+            "shape.radius: Input should be greater than 0 .got -1",
+        ),
     ],
 )
 def test_every_mistake_is_named_with_the_way_out(values, message):

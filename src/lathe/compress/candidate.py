@@ -79,4 +79,5 @@ def batch_logits(forward: Forward, rows: Sequence[Encoded], task: AnyTask, symbo
     inputs = task.collate(rows, np.zeros(len(rows), np.uint64), symbols).inputs
     outputs = forward(inputs)["logits"].float()
     flat = outputs.flatten(0, -2)[flat_positions(rows, inputs["input_ids"].shape[1], task)]  # [M, C]
-    return flat.split([len(asked(row, task)[0]) for row in rows])
+    parts: tuple[Tensor, ...] = flat.split([len(asked(row, task)[0]) for row in rows])
+    return parts

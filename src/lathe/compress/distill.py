@@ -25,8 +25,8 @@ from lathe.core.recipe import recipe
 from lathe.core.report import progress, say
 from lathe.core.types import IGNORE, Batch, Encoded, Forward, Part, Symbols
 from lathe.core.work import Work
-from lathe.models.pretrained import save_model
-from lathe.runtimes.eager import ready, torch_forward
+from lathe.models.pretrained import open_model, save_model
+from lathe.runtimes.eager import torch_forward
 from lathe.tasks import AnyTask
 from lathe.tasks.encoding import longest_input
 from lathe.tasks.examples import Examples, evaluate
@@ -70,19 +70,22 @@ class Distill:
         longest = longest_input(tokenizer, self.student.config(teacher, tokenizer))
         if task.max_length and task.max_length > longest:
             raise RecipeError(f"student: takes {longest} tokens, the teacher was trained with {task.max_length}")
-        if self.alpha == 0 and not any(gold != IGNORE for row in splits["train"].encoded for gold in asked(row, task)[1]):
+        golds = (gold for row in splits["train"].encoded for gold in asked(row, task)[1])
+        if self.alpha == 0 and all(gold == IGNORE for gold in golds):
             raise RecipeError("alpha: 0 learns from gold answers only, and data.train has none")
 
     def __call__(self, given: Candidate, splits: Splits, work: Work, folder: Path) -> Candidate:
         """``given`` teaches; the student with the best validation score is saved in ``folder``."""
-        task, tokenizer = given.predictor.task, given.predictor.tokenizer
-        targets = soft_targets(given.predictor.forward, splits["train"], task, Symbols.of(tokenizer), work.path / "soft")
-        student = ready(self.student.make(given.folder, task, tokenizer, self.train.seed))
+        task, tokenizer, teacher = given.predictor.task, given.predictor.tokenizer, given.predictor.forward
+        targets = soft_targets(teacher, splits["train"], task, Symbols.of(tokenizer), work.path / "soft")
+        student = self.student.make(given.folder, task, tokenizer, self.train.seed)
         say(f"student: {student.config.model_type}, {student.num_parameters():,} parameters")
-        notes = self._train(student, TaskPredictor(task, tokenizer, torch_forward(student, self.train.precision)), targets, splits, work)
+        learning = TaskPredictor(task, tokenizer, torch_forward(student, self.train.precision))
+        notes = self._train(student, learning, targets, splits, work)
         runtime = save_model(student, tokenizer, folder)
-        predictor = TaskPredictor(task, tokenizer, torch_forward(student))
-        return Candidate("distill", predictor, folder, runtime, student, notes)
+        saved = open_model(task.auto_model, folder).model  # what is measured and goes on is what was written
+        predictor = TaskPredictor(task, tokenizer, torch_forward(saved))
+        return Candidate("distill", predictor, folder, runtime, saved, notes)
 
     def _train(
         self, student: PreTrainedModel, predictor: TaskPredictor, targets: Sequence[Tensor], splits: Splits, work: Work
@@ -101,7 +104,8 @@ class Distill:
             if step.number % every == 0 or step.number == total:
                 scores = evaluate(task.metrics, golds, predictor.predict(splits["validation"].encoded))
                 work.log("evaluation", step=step.number, **scores)
-                say(f"step {step.number} of {total}: validation " + ", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+                found = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+                say(f"step {step.number} of {total}: validation {found}")
                 keep_best(work, student, memory, step.number, scores[next(iter(task.metrics))])
         restore_best(work, student)
         return {"best_step": memory["best_step"], "steps": total}
@@ -138,7 +142,10 @@ class SoftTargets:
 
 
 def divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
-    """sum over rows of KL(softmax(teacher / tau) || softmax(student / tau)), in nats, of logits [M, C]; no gradient to the teacher."""
+    """sum over M of KL(softmax(teacher / tau) || softmax(student / tau)), in nats, of logits [M, C].
+
+    The teacher gets no gradient.
+    """
     target = (teacher.detach() / temperature).log_softmax(-1)
     return F.kl_div((student / temperature).log_softmax(-1), target, reduction="sum", log_target=True)
 

@@ -18,7 +18,7 @@ from lathe.tasks import AnyTask
 
 @recipe
 class Layers:
-    """The teacher itself with evenly spaced layers of its own, the first and the last among them (after Sanh et al., 2019)."""
+    """The teacher itself with some of its layers, evenly spaced, first and last included (after Sanh et al., 2019)."""
 
     kind: Literal["layers"] = "layers"
     layers: int | None = Field(None, ge=1)
@@ -107,10 +107,11 @@ def check_same_tokens(teacher: Any, student: Path, texts: Sequence[str]) -> None
     other = open_tokenizer(student)
     way = "choose a base with the teacher's tokenizer, or student.kind=layers or new, which take it over"
     if other.get_vocab() != teacher.get_vocab():
-        raise RecipeError(f"student.path: {student}: has another vocabulary than the teacher ({len(other):,} against {len(teacher):,} tokens); {way}")
-    for text, own, theirs in zip(texts, teacher(list(texts))["input_ids"], other(list(texts))["input_ids"], strict=True):
-        if own != theirs:
-            raise RecipeError(f"student.path: {student}: cuts {text[:80]!r} into other tokens than the teacher; {way}")
+        sizes = f"{len(other):,} tokens, the teacher {len(teacher):,}"
+        raise RecipeError(f"student.path: {student}: has another vocabulary than the teacher ({sizes}); {way}")
+    own, theirs = (tokenizer(list(texts))["input_ids"] for tokenizer in (teacher, other))
+    if text := next((text for text, a, b in zip(texts, own, theirs, strict=True) if a != b), None):
+        raise RecipeError(f"student.path: {student}: cuts {text[:80]!r} into other tokens than the teacher; {way}")
 
 
 def _layer_stack(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:

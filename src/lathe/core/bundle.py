@@ -83,7 +83,9 @@ class Bundle:
         """Read the manifest. Raises ``BundleError`` where the folder is no bundle, or not of the wanted kind."""
         manifest = _read_manifest(path)
         if kind is not None and manifest.kind != kind:
-            raise BundleError(f"{path}: this is a {manifest.kind} bundle (made by `lathe {manifest.stage}`), not a {kind}")
+            raise BundleError(
+                f"{path}: this is a {manifest.kind} bundle (made by `lathe {manifest.stage}`), not a {kind}"
+            )
         return cls(path, manifest)
 
     def verify(self) -> None:
@@ -113,7 +115,9 @@ class Bundle:
 
     def as_ancestor(self) -> Ancestor:
         made = self.manifest
-        return Ancestor(path=str(self.path), sha256=self.digest, stage=made.stage, scores=made.scores, parents=made.parents)
+        return Ancestor(
+            path=str(self.path), sha256=self.digest, stage=made.stage, scores=made.scores, parents=made.parents
+        )
 
 
 def is_bundle(path: Path) -> bool:
@@ -135,7 +139,9 @@ def _read_manifest(path: Path) -> Manifest:
     if not path.exists():
         raise BundleError(f"{path}: no such folder")
     if not file.is_file():
-        raise BundleError(f"{path}: not a bundle (no {MANIFEST}); for a Hugging Face model folder run `lathe adopt {path} -o OUT`")
+        raise BundleError(
+            f"{path}: not a bundle (no {MANIFEST}); for a Hugging Face model folder run `lathe adopt {path} -o OUT`"
+        )
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:

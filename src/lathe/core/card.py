@@ -60,15 +60,18 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) > 1 and value.is_integer() else f"{value:,.4f}"
 
 
-def lineage(parents: Sequence[Ancestor], remark: Callable[[Ancestor], str], indent: str = "") -> Iterator[str]:
+def lineage(
+    parents: Sequence[Ancestor], remark: Callable[[Ancestor], str] = lambda _: "", indent: str = ""
+) -> Iterator[str]:
     """The ancestors as a tree, one line each; ``remark`` adds to a line.
 
-    >>> list(lineage([Ancestor(path="a", sha256="12" * 32, stage="corpus")], lambda parent: ""))
+    >>> list(lineage([Ancestor(path="a", sha256="12" * 32, stage="corpus")]))
     ['└── a (corpus, 121212121212)']
     """
     for position, parent in enumerate(parents, 1):
         last = position == len(parents)
-        yield f"{indent}{'└── ' if last else '├── '}{parent.path} ({parent.stage}, {parent.sha256[:12]}){remark(parent)}"
+        branch = "└── " if last else "├── "
+        yield f"{indent}{branch}{parent.path} ({parent.stage}, {parent.sha256[:12]}){remark(parent)}"
         yield from lineage(parent.parents, remark, indent + ("    " if last else "│   "))
 
 
@@ -80,7 +83,8 @@ def _with_company(name: str, scores: Mapping[str, Any]) -> dict[str, Any]:
     """The scores of one group, with its baselines and intervals under ``metric_baseline`` and ``metric_interval``."""
     inside = dict(scores[name])
     for end in ("_baseline", "_interval"):
-        inside |= {f"{metric}{end}": value for metric, value in scores.get(f"{name}{end}", {}).items() if metric in inside}
+        beside = scores.get(f"{name}{end}", {})
+        inside |= {f"{metric}{end}": value for metric, value in beside.items() if metric in inside}
     return inside
 
 
@@ -138,7 +142,7 @@ def _data(manifest: Manifest) -> str:
 
 
 def _origin(name: str, manifest: Manifest) -> str:
-    tree = [name, *lineage(manifest.parents, lambda parent: "")]
+    tree = [name, *lineage(manifest.parents)]
     versions = ", ".join(f"{library} {version}" for library, version in manifest.versions.items())
     tail = ["", f"Made with {versions}."] if versions else []
     return "\n".join(["## Where it comes from", "", "```text", *tree, "```", *tail])

@@ -1,7 +1,7 @@
 """Drawings for pages: inline SVG from pure functions, labelled where the data is, every mark with a tooltip."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +12,17 @@ from lathe.core.html import Attributes, Html, element, join, scrolling
 WIDTH, LETTER, LINE = 640.0, 7.7, 16.0  # of a drawing, of an average letter of its text, between two lines of it
 COLOURS = 6
 HEATS = 6
+
+
+class Unit(NamedTuple):
+    """How numbers are written."""
+
+    factor: float = 1.0
+    suffix: str = ""
+    decimals: int | None = None  # of a value; three digits where not given
+
+
+PLAIN, PERCENT = Unit(), Unit(100.0, " %", 1)
 
 
 class Series(NamedTuple):
@@ -68,7 +79,7 @@ def line_chart(
     widest = max((x for s in series for x, _ in s.points), default=1.0)
     x = Scale(0, widest or 1.0, 46, right)
     y = Scale(*padded(min(levels), max(levels)), height - 44, 26)
-    parts = [*x_axis(x, y, x_label, ticks(x.low, x.high)), *y_axis(x, y, y_label)]
+    parts = [*x_axis(x, y, x_label), *y_axis(x, y, y_label)]
     for number, reference in enumerate(references):
         parts.append(colour(len(series) + number, *reference_line(reference, x, y)))
     places = apart([y(s.points[-1][1]) for s in series])
@@ -81,35 +92,42 @@ def line_chart(
     return drawing(f"{y_label} against {x_label}: {', '.join(names)}", height, parts)
 
 
-def interval_bars(bars: Sequence[Bar], label: str, show: Callable[[float], str]) -> Html:
+def interval_bars(bars: Sequence[Bar], label: str, unit: Unit = PLAIN) -> Html:
     """Horizontal bars from 0, each with its interval and its value."""
     left, right = 12 + LETTER * max(len(bar.name) for bar in bars), WIDTH - 64
     height = 34.0 * len(bars) + 46
     x = Scale(0, max(bar.high for bar in bars) or 1.0, left, right)
-    parts = x_axis(x, Scale(0, 1, height - 40, 4), label, ticks(0, x.high), show)
+    parts = x_axis(x, Scale(0, 1, height - 40, 4), label, unit)
     for number, bar in enumerate(bars):
         middle = 22 + 34.0 * number
         low, value, high = (x(v) for v in (bar.low, bar.value, bar.high))
-        shape: Attributes = {"class": "bar", "x": left, "y": middle - 10, "width": max(value - left, 0.5), "height": 20, "rx": 2}
+        shape: Attributes = {
+            "class": "bar",
+            "x": left,
+            "y": middle - 10,
+            "width": max(value - left, 0.5),
+            "height": 20,
+            "rx": 2,
+        }
         whisker = f"M{low:.1f} {middle - 5}v10M{low:.1f} {middle}H{high:.1f}M{high:.1f} {middle - 5}v10"
-        tip = f"{bar.name}: {show(bar.value)}, interval {show(bar.low)} to {show(bar.high)}"
+        tip = f"{bar.name}: {shown(bar.value, unit)}, interval {shown(bar.low, unit)} to {shown(bar.high, unit)}"
         mark = [element("rect", shape), element("path", {"class": "whisker", "d": whisker}), title(tip)]
         parts += [
             text(bar.name, left - 8, middle + 4, "", "end"),
             colour(number, focusable(tip, *mark)),
-            text(show(bar.value), max(high, value) + 8, middle + 4),
+            text(shown(bar.value, unit), max(high, value) + 8, middle + 4),
         ]
-    return drawing(f"{label}: {', '.join(f'{bar.name} {show(bar.value)}' for bar in bars)}", height, parts)
+    return drawing(f"{label}: {', '.join(f'{bar.name} {shown(bar.value, unit)}' for bar in bars)}", height, parts)
 
 
 def bubble_chart(
-    bubbles: Sequence[Bubble], x_label: str, y_label: str, show: Callable[[float], str], height: float = 380
+    bubbles: Sequence[Bubble], x_label: str, y_label: str, unit: Unit = PLAIN, height: float = 380
 ) -> Html:
     """Points on a logarithmic x axis; the area tells the size, the name stands beside the point."""
     xs, ys = [b.x for b in bubbles], [b.y for b in bubbles]
     x = Scale(min(xs) / 1.8, max(xs) * 1.8, 58, WIDTH - 12, is_log=True)
     y = Scale(*padded(min(ys), max(ys), 0.18), height - 44, 26)
-    parts = [*x_axis(x, y, x_label, log_ticks(x.low, x.high)), *y_axis(x, y, y_label, show)]
+    parts = [*x_axis(x, y, x_label), *y_axis(x, y, y_label, unit)]
     largest = max(b.size for b in bubbles) or 1.0
     circles = [Circle(x(b.x), y(b.y), 4 + 22 * math.sqrt(b.size / largest)) for b in bubbles]
     labels = place_labels([b.name for b in bubbles], circles, height)
@@ -247,17 +265,39 @@ def digits(value: float) -> str:
     return written.rstrip("0").rstrip(".") if "." in written else written
 
 
-def x_axis(x: Scale, y: Scale, label: str, at: Sequence[float], show: Callable[[float], str] = digits) -> list[Html]:
-    parts = [line(x(value), y.start, x(value), y.end, "grid") for value in at]
-    parts += [text(show(value), x(value), y.start + 17, "tick", "middle") for value in at]
-    return [*parts, line(x.start, y.start, x.end, y.start, "axis"), text(label, x.end, y.start + 36, "tick", "end")]
+def shown(value: float, unit: Unit) -> str:
+    value *= unit.factor
+    return (digits(value) if unit.decimals is None else f"{value:,.{unit.decimals}f}") + unit.suffix
 
 
-def y_axis(x: Scale, y: Scale, label: str, show: Callable[[float], str] = digits) -> list[Html]:
-    at = ticks(y.low, y.high)
-    parts = [line(x.start, y(value), x.end, y(value), "grid") for value in at]
-    parts += [text(show(value), x.start - 7, y(value) + 4, "tick", "end") for value in at]
-    return [*parts, text(label, 4, 13, "tick")]
+def marks(scale: Scale, unit: Unit) -> list[tuple[float, str]]:
+    """The ticks of an axis: value and text, all with the decimals that their distance needs."""
+    if scale.is_log:
+        return [(value, shown(value, unit)) for value in log_ticks(scale.low, scale.high)]
+    at = ticks(scale.low, scale.high)
+    step = (at[1] - at[0]) * unit.factor if len(at) > 1 else 1.0
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    return [(value, f"{value * unit.factor:,.{decimals}f}{unit.suffix}") for value in at]
+
+
+def x_axis(x: Scale, y: Scale, label: str, unit: Unit = PLAIN) -> list[Html]:
+    parts = [text(label, x.end, y.start + 36, "tick", "end")]
+    for value, words in marks(x, unit):
+        parts += [
+            line(x(value), y.start, x(value), y.end, "grid"),
+            text(words, x(value), y.start + 17, "tick", "middle"),
+        ]
+    return [*parts, line(x.start, y.start, x.end, y.start, "axis")]
+
+
+def y_axis(x: Scale, y: Scale, label: str, unit: Unit = PLAIN) -> list[Html]:
+    parts = [text(label, 4, 13, "tick")]
+    for value, words in marks(y, unit):
+        parts += [
+            line(x.start, y(value), x.end, y(value), "grid"),
+            text(words, x.start - 7, y(value) + 4, "tick", "end"),
+        ]
+    return parts
 
 
 def reference_line(reference: Reference, x: Scale, y: Scale) -> tuple[Html, Html]:

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from transformers import PreTrainedModel
 
 from lathe.core import checkpoint, learn, packing
 from lathe.core.batches import Plan, Source, ahead, batches
@@ -31,7 +31,7 @@ class Course:
     total: int  # steps
 
 
-def fit(model: nn.Module, course: Course, config: Train, work: Work, memory: dict[str, Any]) -> Iterator[Step]:
+def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memory: dict[str, Any]) -> Iterator[Step]:
     """Yield after every step; the caller may evaluate between two steps, and keep in ``memory`` what must survive.
 
     The same call after a kill goes on from the newest checkpoint with ``memory`` as it was there, and takes exactly the
@@ -86,14 +86,14 @@ def _record(step: Step, work: Work, meter: Meter) -> None:
     meter.advance(1, f"loss {step.loss:.3f}, {step.tokens / max(step.seconds, 1e-9):,.0f} tokens/s")
 
 
-def keep_best(work: Work, model: nn.Module, memory: dict[str, Any], step: int, score: float) -> None:
+def keep_best(work: Work, model: PreTrainedModel, memory: dict[str, Any], step: int, score: float) -> None:
     """Keep the weights of the highest ``score`` so far; the earliest one wins a draw."""
     if score > memory.get("best_score", float("-inf")):
         memory |= {"best_score": score, "best_step": step}
         checkpoint.save(work.path / "best", step, learn.saved_tensors(model), {}, keep=1)
 
 
-def restore_best(work: Work, model: nn.Module) -> None:
+def restore_best(work: Work, model: PreTrainedModel) -> None:
     """Put the weights back that ``keep_best`` has kept."""
     found = checkpoint.newest(work.path / "best")
     if found is not None:

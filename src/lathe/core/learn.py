@@ -15,7 +15,7 @@ from lathe.core.batches import StepBatches
 from lathe.core.checkpoint import Checkpoint
 from lathe.core.errors import LatheError
 from lathe.core.keyed import scalar_seed
-from lathe.core.optim import AdamW, AnyOptimizer, AnySchedule, Linear
+from lathe.core.optim import AdamW, AnyOptimizer, AnySchedule, Linear, Optimizers
 from lathe.core.recipe import recipe
 from lathe.core.runtime import Precision, autocast, dtype_of
 from lathe.core.types import Batch, Objective, Part, upcast
@@ -68,7 +68,7 @@ class Step(NamedTuple):
 class State:
     """What a resumed run needs besides the model; the loop advances it, the caller saves it."""
 
-    optimizer: torch.optim.Optimizer
+    optimizers: Optimizers
     step: int = 0
 
 
@@ -90,7 +90,8 @@ def train_step(
     place, dtype = next(model.parameters()).device, dtype_of(config.precision)
     items = _sum_items(step.micro)
     totals: dict[str, Tensor] = {}
-    state.optimizer.zero_grad(set_to_none=True)
+    for optimizer in state.optimizers:
+        optimizer.zero_grad(set_to_none=True)
     for number, batch in enumerate(step.micro):
         torch.manual_seed(scalar_seed("dropout", config.seed, state.step, number))
         with autocast(place, dtype):
@@ -108,9 +109,10 @@ def train_step(
             f"Lower train.learning_rate (now {config.learning_rate}), or set train.precision=fp32"
         )
     rate = config.learning_rate * learning_rate_factor(config, state.step, total)
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate
-    state.optimizer.step()
+    for optimizer in state.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
     state.step += 1
     seconds = time.perf_counter() - started_s
     return Step(state.step, step.epoch, loss, values, items, norm, rate, len(step.rows), step.tokens, seconds)
@@ -137,7 +139,7 @@ def saved_tensors(model: nn.Module, state: State | None = None) -> dict[str, Ten
         if tensor.data_ptr() not in seen or tensor.numel() == 0:
             tensors[f"model/{name}"] = tensor
             seen.add(tensor.data_ptr())
-    memory = optim.state_tensors(state.optimizer, model) if state is not None else {}
+    memory = optim.state_tensors(state.optimizers, model) if state is not None else {}
     return tensors | {f"optimizer/{name}": tensor for name, tensor in memory.items()}
 
 
@@ -148,7 +150,7 @@ def restore(model: nn.Module, checkpoint: Checkpoint, state: State | None = None
         for name, tensor in _below("model/", checkpoint.tensors).items():
             own[name].copy_(tensor)
     if state is not None:
-        optim.restore_state(state.optimizer, model, _below("optimizer/", checkpoint.tensors))
+        optim.restore_state(state.optimizers, model, _below("optimizer/", checkpoint.tensors))
         state.step = checkpoint.step
 
 

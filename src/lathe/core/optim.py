@@ -1,15 +1,19 @@
 """Update rules and learning-rate schedules."""
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Literal, TypeAlias
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from lathe.core.recipe import recipe
 
 Groups: TypeAlias = list[dict[str, object]]
+Optimizers: TypeAlias = tuple[torch.optim.Optimizer, ...]
+"""Update rules that share the parameters of a model among them."""
 
 
 @recipe
@@ -26,9 +30,12 @@ class AdamW:
     adam_epsilon: float = Field(1e-8, gt=0)
     """Added to the denominator."""
 
-    def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
+    def __call__(self, model: nn.Module) -> Optimizers:
+        return (self.over(groups(trainable(model), self.weight_decay)),)
+
+    def over(self, groups: Groups) -> torch.optim.Optimizer:
         betas = (self.adam_beta1, self.adam_beta2)
-        return torch.optim.AdamW(groups(model, self.weight_decay), lr=0.0, betas=betas, eps=self.adam_epsilon, fused=True)
+        return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=self.adam_epsilon, fused=True)
 
 
 @recipe
@@ -41,11 +48,42 @@ class SGD:
     weight_decay: float = Field(0.0, ge=0)
     """Decay of matrices; biases and norms are never decayed."""
 
-    def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.SGD(groups(model, self.weight_decay), lr=0.0, momentum=self.momentum, fused=True)
+    def __call__(self, model: nn.Module) -> Optimizers:
+        return (
+            torch.optim.SGD(groups(trainable(model), self.weight_decay), lr=0.0, momentum=self.momentum, fused=True),
+        )
 
 
-AnyOptimizer = Annotated[AdamW | SGD, Field(discriminator="kind")]
+@recipe
+class Muon:
+    """Momentum whose matrices are made orthogonal (Jordan et al., 2024) for the layers' matrices, AdamW for the rest.
+
+    The update is scaled to AdamW's usual size (Liu et al., 2025), so that both share one learning rate. Embeddings, the
+    vocabulary head, biases and norms belong to AdamW.
+    """
+
+    kind: Literal["muon"] = "muon"
+    momentum: float = Field(0.95, ge=0, lt=1)
+    """Decay of the running sum of gradients."""
+    weight_decay: float = Field(0.01, ge=0)
+    """Decay of matrices, in both rules."""
+    rest: AdamW = AdamW(adam_beta2=0.98)
+    """The rule for everything that is not a matrix of a layer."""
+
+    def __call__(self, model: nn.Module) -> Optimizers:
+        tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)} | _vocabulary_head(model)
+        matrices = [p for p in trainable(model) if p.ndim == 2 and id(p) not in tables]
+        ours = {id(p) for p in matrices}
+        rest = groups([p for p in trainable(model) if id(p) not in ours], self.rest.weight_decay)
+        if not matrices:
+            return (self.rest.over(rest),)
+        muon = torch.optim.Muon(
+            matrices, lr=0.0, momentum=self.momentum, weight_decay=self.weight_decay, adjust_lr_fn="match_rms_adamw"
+        )
+        return muon, self.rest.over(rest)
+
+
+AnyOptimizer = Annotated[AdamW | SGD | Muon, Field(discriminator="kind")]
 
 
 @recipe
@@ -100,31 +138,41 @@ def rate_factor(schedule: AnySchedule, step: int, total: int, warmup: int) -> fl
     return schedule((step - warmup) / max(1, total - warmup))
 
 
-def groups(model: nn.Module, weight_decay: float) -> Groups:
-    """Trainable parameters in two groups: matrices decay, vectors (biases, norms) do not."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> Groups:
+    """Two groups: matrices decay, vectors (biases, norms) do not."""
     return [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
 
 
-def state_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
-    """The optimizer's memory as flat names, ``parameter/slot``: no pickle is needed to save it."""
+def state_tensors(optimizers: Optimizers, model: nn.Module) -> dict[str, Tensor]:
+    """The optimizers' memory as flat names, ``parameter/slot``: no pickle is needed to save it."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return {
         f"{names[id(parameter)]}/{slot}": value
+        for optimizer in optimizers
         for parameter, slots in optimizer.state.items()
         for slot, value in slots.items()
         if isinstance(value, Tensor)
     }
 
 
-def restore_state(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
+def restore_state(optimizers: Optimizers, model: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Undo ``state_tensors``: every slot gets exactly the bits it had."""
     parameters = dict(model.named_parameters())
+    owner = {id(p): optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
     for flat, value in tensors.items():
         name, _, slot = flat.rpartition("/")
         parameter = parameters[name]
         place = "cpu" if slot == "step" and not parameter.is_cuda else parameter.device
-        optimizer.state[parameter][slot] = value.to(place)
+        owner[id(parameter)].state[parameter][slot] = value.to(place)
+
+
+def _vocabulary_head(model: nn.Module) -> set[int]:
+    head = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None
+    return {id(head.weight)} if head is not None else set()

@@ -113,10 +113,16 @@ def options(schema: Any, prefix: str = "") -> Iterator[Option]:
             continue
         name = f"{prefix}{field.name}"
         members = _components(info.annotation)
-        yield Option(name, _type_name(info.annotation, members), _default(field), info.description or "")
+        yield Option(name, _type_name(info.annotation, members), _default(field), _description(schema, field.name))
         for member in members:
             label = f"{name}[{_kind(member)}]." if _kind(member) else f"{name}."
             yield from options(member, label)
+
+
+def _description(schema: Any, name: str) -> str:
+    """The docstring of an option; pydantic forgets the ones of a base class."""
+    known = [vars(cls).get("__pydantic_fields__", {}).get(name) for cls in schema.__mro__]
+    return next((info.description for info in known if info is not None and info.description), "")
 
 
 def _default_value(field: Any) -> Any:
@@ -130,12 +136,17 @@ def _default(field: Any) -> str:
         return "required"
     if is_dataclass(value):
         return _kind(type(value)) or ""
-    return json.dumps(value, default=str, ensure_ascii=False)
+    return json.dumps(value, default=_by_kind, ensure_ascii=False)
+
+
+def _by_kind(value: Any) -> str:
+    """A component among the defaults goes by its kind."""
+    return (_kind(type(value)) if is_dataclass(value) else "") or str(value)
 
 
 def _components(annotation: Any) -> list[Any]:
     """The recipes among the members of an annotation."""
-    if is_dataclass(annotation):
+    if isinstance(annotation, type) and is_dataclass(annotation):  # not the metadata of an Annotated
         return [annotation]
     return [c for inner in get_args(annotation) for c in _components(inner)]
 

@@ -68,7 +68,9 @@ class Meter:
 
     def state(self) -> str:
         of = f"/{self.total:,}" if self.total else ""
-        left = f", {_clock((self.total - self.done) / self.rate)} left" if self.total and self.done > self._first else ""
+        left = (
+            f", {_clock((self.total - self.done) / self.rate)} left" if self.total and self.done > self._first else ""
+        )
         note = f"  {self.note}" if self.note else ""
         return f"{self.done:,}{of} {self.unit}, {self.rate:,.0f} {self.unit}/s{left}{note}"
 
@@ -94,4 +96,6 @@ def progress(label: str, total: int | None = None, unit: str = "rows") -> Iterat
 
 def _clock(seconds: float) -> str:
     whole = round(max(seconds, 0))
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}" if whole >= 3600 else f"{whole // 60}:{whole % 60:02}"
+    return (
+        f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}" if whole >= 3600 else f"{whole // 60}:{whole % 60:02}"
+    )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from lathe.core.digest import sync_folder, write_json
 from lathe.core.errors import DataError
@@ -119,8 +120,8 @@ class TokenFile:
 
 def frame_of(tokenizer: Any) -> Frame:
     """Which special tokens a tokenizer puts around a text."""
-    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
-    framed = tokenizer("a")["input_ids"]
+    backend = _private_copy(tokenizer)
+    bare, framed = backend.encode("a", add_special_tokens=False).ids, backend.encode("a").ids
     at = next((i for i in range(len(framed)) if framed[i : i + len(bare)] == bare), 0)
     before, after = tuple(framed[:at]), tuple(framed[at + len(bare) :])
     if not before and not after and tokenizer.eos_token_id is not None:
@@ -142,18 +143,12 @@ def cut(ids: list[int], frame: Frame, max_length: int) -> list[list[int]]:
 def encode_texts(texts: Iterable[str], tokenizer: Any) -> Iterator[list[int]]:
     """Ids of each text, however long it is; many texts at a time, on all cores.
 
-    No special tokens are added, and none are found: a text that speaks of "[MASK]" holds a bracket and a word.
+    ``tokenizer`` is a fast one of Hugging Face's. No special tokens are added, and none are found: a text that speaks
+    of "[MASK]" holds a bracket and a word.
     """
-    stream = iter(texts)
+    backend, stream = _private_copy(tokenizer), iter(texts)
     while chunk := list(islice(stream, DOCUMENTS_AT_ONCE)):
-        yield from tokenizer(
-            chunk,
-            add_special_tokens=False,
-            split_special_tokens=True,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )["input_ids"]
+        yield from (one.ids for one in backend.encode_batch_fast(chunk, add_special_tokens=False))
 
 
 def _write_rows(folder: Path, texts: Iterable[str], tokenizer: Any, max_length: int) -> Header:
@@ -189,6 +184,15 @@ def _write_rows(folder: Path, texts: Iterable[str], tokenizer: Any, max_length: 
         dtype=np.dtype(dtype).name,
         sha256=sha.hexdigest(),
     )
+
+
+def _private_copy(tokenizer: Any) -> Tokenizer:
+    """The engine of a tokenizer, to set up as we need it: it neither cuts nor pads nor finds special tokens."""
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode_special_tokens = True
+    return backend
 
 
 def _smallest_type(vocab_size: int) -> type[np.uint16] | type[np.uint32]:

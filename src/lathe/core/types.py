@@ -77,7 +77,9 @@ class Part(NamedTuple):
 class Objective(Protocol):
     """What is minimised."""
 
-    def collate(self, rows: Sequence[Encoded], seeds: "np.ndarray[Any, np.dtype[np.uint64]]", symbols: Symbols) -> Batch:
+    def collate(
+        self, rows: Sequence[Encoded], seeds: "np.ndarray[Any, np.dtype[np.uint64]]", symbols: Symbols
+    ) -> Batch:
         """Make tensors. ``seeds`` [B] are all the randomness there is: equal seeds, equal batch."""
 
     def loss(self, model: nn.Module, batch: Batch) -> list[Part]:
@@ -147,7 +149,11 @@ def to_json(prediction: Prediction) -> dict[str, Any]:
     {'spans': [{'start': 0, 'end': 5, 'label': 'LOC'}]}
     """
     if isinstance(prediction, Label):
-        return {"label": prediction.label, "score": prediction.scores[prediction.label], "scores": dict(prediction.scores)}
+        return {
+            "label": prediction.label,
+            "score": prediction.scores[prediction.label],
+            "scores": dict(prediction.scores),
+        }
     spans = [
         {"start": s.start, "end": s.end, "label": s.label} | ({} if s.score is None else {"score": s.score})
         for s in prediction.spans

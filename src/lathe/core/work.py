@@ -105,7 +105,11 @@ def _rates(work: Work) -> dict[str, float]:
     """Rows and tokens a second, over the optimizer steps that the log holds."""
     steps = [line for line in read_log(work.path) if line["event"] == "step"]
     seconds = sum(line["seconds"] for line in steps)
-    return {f"{unit}_per_second": round(sum(s[unit] for s in steps) / seconds, 1) for unit in ("rows", "tokens")} if steps else {}
+    return (
+        {f"{unit}_per_second": round(sum(s[unit] for s in steps) / seconds, 1) for unit in ("rows", "tokens")}
+        if steps
+        else {}
+    )
 
 
 def _finished(out: Path, identity: Mapping[str, Any]) -> Bundle:
@@ -148,7 +152,9 @@ def _locked(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BundleError(f"{path}: another process is working on this run; wait for it, or choose another -o") from None
+            raise BundleError(
+                f"{path}: another process is working on this run; wait for it, or choose another -o"
+            ) from None
         yield
 
 

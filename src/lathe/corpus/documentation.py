@@ -135,7 +135,7 @@ def label_by_library(
 ) -> list[dict[str, Any]]:
     """Rows {text, label, id, module} for the ``labels`` libraries with the most text, at most ``cap`` of each.
 
-    A pure function of the documents: which rows are taken depends on their ids alone.
+    A pure function of the documents, in whatever order they come.
     """
     by_library: dict[str, list[Document]] = {}
     for document in documents:
@@ -143,7 +143,8 @@ def label_by_library(
     amounts = {library: sum(len(document.text) for document in held) for library, held in by_library.items()}
     chosen = sorted(amounts, key=lambda library: (-amounts[library], library))[:labels]
     mask = partial(mask_names, pattern=names_pattern(chosen, aliases))
-    rows = [row for library in sorted(chosen) for row in _rows(by_library[library], mask, characters)]
+    drawn = [document for library in sorted(chosen) for document in _drawn(by_library[library], 2 * cap)]
+    rows = list(_rows(drawn, mask, characters))
     repeated = near_duplicates([row["text"] for row in rows], threshold=0.8)
     return _capped((row for index, row in enumerate(rows) if index not in repeated), cap)
 
@@ -166,6 +167,11 @@ def names_pattern(libraries: Iterable[str], aliases: Mapping[str, Collection[str
     return re.compile("|".join(filter(None, (*inside, alone))), re.IGNORECASE)
 
 
+def _drawn(documents: list[Document], count: int) -> list[Document]:
+    """A random choice that is the same every time: those whose ids hash lowest. Twice the cap, as some fall out."""
+    return sorted(documents, key=lambda document: (word(f"cap/{document.id}"), document.id))[:count]
+
+
 def _rows(documents: Iterable[Document], mask: Any, characters: int) -> Iterator[dict[str, Any]]:
     for document in documents:
         text, meta = mask(document.text), document.meta
@@ -174,10 +180,10 @@ def _rows(documents: Iterable[Document], mask: Any, characters: int) -> Iterator
 
 
 def _capped(rows: Iterable[dict[str, Any]], cap: int) -> list[dict[str, Any]]:
-    """At most ``cap`` rows of each label: those whose ids hash lowest."""
+    """The first ``cap`` rows of each label."""
     taken: Counter[str] = Counter()
     kept = []
-    for row in sorted(rows, key=lambda row: (word(f"cap/{row['id']}"), row["id"])):
+    for row in rows:
         taken[row["label"]] += 1
         if taken[row["label"]] <= cap:
             kept.append(row)

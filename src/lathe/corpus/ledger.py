@@ -59,7 +59,8 @@ class Ledger:
     def summary(self) -> str:
         """One line for people."""
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.dropped.items()))
-        return f"{self.read:,} documents read = {self.kept:,} kept + {self.dropped.total():,} dropped" + (f" ({reasons})" if reasons else "")
+        why = f" ({reasons})" if reasons else ""
+        return f"{self.read:,} documents read = {self.kept:,} kept + {self.dropped.total():,} dropped{why}"
 
     def scores(self) -> dict[str, Any]:
         return {"read": self.read, "kept": self.kept, "dropped": dict(sorted(self.dropped.items()))}

@@ -88,7 +88,9 @@ def _factors() -> Hashes:
 
 def _proposed(signatures: Signatures) -> Pairs:
     """Pairs (earlier, later) that share a bucket in at least one band.  [P, 2]"""
-    found = [np.zeros((0, 2), np.int64)]
+    if len(signatures) < 2:
+        return np.zeros((0, 2), np.int64)
+    found = []
     for band in np.split(signatures.astype(np.uint64), BANDS, axis=1):
         bucket = mix(mix(band[:, 0] << np.uint64(32) | band[:, 1]) ^ (band[:, 2] << np.uint64(32) | band[:, 3]))
         order = np.argsort(bucket, kind="stable")  # stable: inside a bucket in the order of the texts

@@ -85,7 +85,8 @@ def _gram_starts(owners: Counts, owner_counts: Counts, size: int) -> Counts:
     inside = owners[starts] == owners[starts + size - 1]
     if size < SIZE:
         inside &= owner_counts[owners[starts]] == size
-    return starts[inside]
+    chosen: Counts = starts[inside]
+    return chosen
 
 
 def _grams(words: Hashes, starts: Counts, size: int) -> Hashes:

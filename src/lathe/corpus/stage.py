@@ -48,7 +48,6 @@ def run(recipe: Recipe, out: Path) -> Bundle:
     return run_stage("corpus", recipe, out, recipe.source.inputs(), partial(make, recipe))
 
 
-
 def make(recipe: Recipe, work: Work) -> Manifest:
     """Stream the source through the steps into one file for each split."""
     bad: list[Bad] = []

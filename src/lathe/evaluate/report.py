@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lathe.core.charts import Bar, heat_map, interval_bars
+from lathe.core.charts import Bar, Unit, heat_map, interval_bars
 from lathe.core.html import Column, Html, Section, facts, figure, page, table
 from lathe.core.metrics import METRICS
 from lathe.core.stats import Score
@@ -18,13 +18,17 @@ def report(evaluation: Evaluation, examples: int) -> str:
     lead = f"{first} {found} on {len(evaluation.rows):,} rows of {evaluation.data}."
     sections = [Section("Scores", _scores(evaluation)), Section("Size and speed", [_costs(evaluation)])]
     if evaluation.comparison:
-        sections.append(Section(f"Against {evaluation.comparison.model}", _comparison(evaluation, evaluation.comparison)))
+        sections.append(
+            Section(f"Against {evaluation.comparison.model}", _comparison(evaluation, evaluation.comparison))
+        )
     sections.append(Section("By label", [_by_label(evaluation)]))
     if evaluation.confusion is not None and len(evaluation.labels) <= MOST_LABELS:
         sections.append(Section("Confusion", [heat_map(evaluation.labels, evaluation.confusion)]))
     if evaluation.calibration is not None:
         sections.append(Section("Calibration", _calibration(evaluation)))
-    return page(f"Evaluation of {evaluation.model}", [*sections, Section("Errors", _errors(evaluation, examples))], lead)
+    return page(
+        f"Evaluation of {evaluation.model}", [*sections, Section("Errors", _errors(evaluation, examples))], lead
+    )
 
 
 def _scores(evaluation: Evaluation) -> list[str]:
@@ -33,8 +37,9 @@ def _scores(evaluation: Evaluation) -> list[str]:
         [_arrow(name), f"{found.value:.4f}", _interval(found), _number(evaluation.baseline.get(name))]
         for name, found in evaluation.scores.items()
     ]
-    bars = [Bar(name, *found) for name, found in evaluation.scores.items() if found.low >= 0 and _is_better_higher(name)]
-    drawn = [figure(interval_bars(bars, "score", "{:.3g}".format), "Each score with its interval.")] if bars else []
+    upward = {name: found for name, found in evaluation.scores.items() if found.low >= 0 and _is_better_higher(name)}
+    bars = [Bar(name, *found) for name, found in upward.items()]
+    drawn = [figure(interval_bars(bars, "score", Unit(decimals=3)), "Each score with its interval.")] if bars else []
     note = "Intervals: percentile bootstrap over rows."
     return [table(columns, rows), *drawn, note]
 
@@ -55,7 +60,9 @@ def _costs(evaluation: Evaluation) -> Html:
 
 def _comparison(evaluation: Evaluation, other: Comparison) -> list[str]:
     columns = [Column("metric"), Column("difference", "end"), Column("95 % interval, paired", "end")]
-    rows = [[_arrow(name), f"{d.value:+.4f}", f"{d.low:+.4f} to {d.high:+.4f}"] for name, d in other.differences.items()]
+    rows = [
+        [_arrow(name), f"{d.value:+.4f}", f"{d.low:+.4f} to {d.high:+.4f}"] for name, d in other.differences.items()
+    ]
     ratio = f"{other.speed.p50_ms / max(evaluation.speed.p50_ms, 1e-9):.2f} times as fast for one row"
     size = f"{evaluation.size_bytes / max(other.size_bytes, 1):.2f} times its size"
     test = f"McNemar's exact test on rows that are wholly right: p = {other.mcnemar:.3g}."
@@ -88,7 +95,9 @@ def _errors(evaluation: Evaluation, most: int) -> Sequence[str]:
     ]
     if not wrong:
         return ["None."]
-    shown = f"{len(wrong):,} of {len(evaluation.rows):,} rows are not wholly right; {min(most, len(wrong)):,} are shown."
+    shown = (
+        f"{len(wrong):,} of {len(evaluation.rows):,} rows are not wholly right; {min(most, len(wrong)):,} are shown."
+    )
     return [shown, table([Column("line"), Column("text"), Column("predicted")], wrong[:most])]
 
 

@@ -74,7 +74,8 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     bundles = [Bundle.open(path, kind="model") for path in (recipe.bundle, recipe.compare) if path is not None]
     task = task_of(bundles[0])
     table = read_tables({"test": recipe.data.test}, task, recipe.data.columns)["test"]
-    write_quarantine(table.bad, work.path / "quarantine.jsonl")
+    if table.bad:
+        write_quarantine(table.bad, work.path / "quarantine.jsonl")
     _check(bundles, table)
     answers = [_answer(bundle, table, recipe.precision) for bundle in bundles]
     golds = [task.gold(row) for row in table.rows]

@@ -130,7 +130,10 @@ def _final_scores(task: AnyTask, predictor: TaskPredictor, splits: Mapping[str, 
             golds = [task.gold(row) for row in splits[name].rows]
             scores[name] = score(task, predictor, splits[name])
             scores[f"{name}_baseline"] = evaluate(task.metrics, golds, simple(splits[name].rows))
-            both = [f"{metric} {value:.4f} (baseline {scores[f'{name}_baseline'][metric]:.4f})" for metric, value in scores[name].items()]
+            both = [
+                f"{metric} {value:.4f} (baseline {scores[f'{name}_baseline'][metric]:.4f})"
+                for metric, value in scores[name].items()
+            ]
             say(f"{name}: " + ", ".join(both))
     return scores
 

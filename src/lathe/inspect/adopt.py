@@ -22,7 +22,7 @@ from lathe.tasks import AnyTask, Classify, Tag
 from lathe.tasks.encoding import longest_input
 
 COPIED = {".json", ".safetensors", ".txt", ".model", ".jinja", ".md", ".rst", ""}
-"""Endings of files that are data: weights, configuration, vocabulary, papers. The others are code, pickles, or copies."""
+"""Endings of data: weights, configuration, vocabulary, papers. What ends otherwise is code, a pickle, or a copy."""
 _COPIES = {"onnx", "openvino", "coreml", "runs"}  # folders of the same model in another form, or of its training
 _PROBE = "Lathe 1.0: 一段文字, a text."
 
@@ -44,10 +44,11 @@ def run(recipe: Recipe, out: Path) -> Bundle:
 def _make(folder: Path, work: Work) -> Manifest:
     config, tokenizer = open_config(folder), open_tokenizer(folder)
     task = task_of(config, longest_input(tokenizer, config))
+    verify(folder, task, tokenizer)
     left_out = copy(folder, work.result)
     if left_out:
         say(f"not copied, since nothing here reads it: {', '.join(left_out)}")
-    verify(work.result, task, tokenizer)
+    check_folder(work.result)
     wanted = ("config.json", "tokenizer.json", "tokenizer_config.json")
     weights = sorted(file.name for file in work.result.glob("*.safetensors*"))
     needed = tuple(name for name in (*wanted, *weights) if (work.result / name).is_file())
@@ -70,26 +71,35 @@ def copy(folder: Path, target: Path) -> list[str]:
 
 
 def task_of(config: PretrainedConfig, longest: int) -> AnyTask | None:
-    """The task that a configuration tells of, and why there is none where it tells of none."""
-    architecture = str((config.architectures or [""])[0])
-    outputs = [str(config.id2label[index]) for index in sorted(config.id2label)]
-    task: AnyTask | None = None
+    """The task that a configuration tells of; where it tells of none, it is said why."""
+    architecture = str((config.architectures or ["no architecture"])[0])
+    outputs = [str(name) for _, name in sorted((config.id2label or {}).items())]
     if architecture.endswith("ForSequenceClassification"):
-        if len(set(outputs)) < 2 or getattr(config, "problem_type", None) in ("regression", "multi_label_classification"):
-            say(f"{architecture} with {len(outputs)} outputs is not one label for each text: adopted without a task")
-        else:
-            task = Classify(labels=tuple(outputs), max_length=longest)
+        task, lack = _classify(config, outputs, longest), "not one of several labels for each text"
     elif architecture.endswith("ForTokenClassification"):
-        labels = tag_labels(outputs)
-        task = Tag(labels=labels, max_length=longest) if labels else None
-        if task is None:
-            said = f"its outputs are {', '.join(outputs[:9])}, not O, B-x, I-x, B-y, I-y, ... in this order"
-            say(f"{said}: adopted without a task; train a new head with `lathe finetune`")
+        task, lack = _tag(outputs, longest), "not O, B-x, I-x, B-y, I-y, ... in this order"
     else:
-        say(f"{architecture or 'the configuration'} names no task: adopted as a model to start from")
-    if task is not None and any(re.fullmatch(r"(?:[BI]-)?LABEL_\d+", name) for name in outputs):
-        say(f"WARNING: the names of the labels were lost, the answers will be {', '.join(outputs[:3])}, ...; put the names into id2label of config.json first")
+        say(f"{architecture} is of no task: adopted as a model to start from")
+        return None
+    shown = ", ".join(outputs[:9])
+    if task is None:
+        say(f"{architecture}: its outputs are {shown}: {lack}; adopted without a task, `lathe finetune` gives it one")
+    elif any(re.fullmatch(r"(?:[BI]-)?LABEL_\d+", name) for name in outputs):
+        way = "write the true names into id2label and label2id of config.json, and adopt it again"
+        say(f"WARNING: the names of its labels were lost, the answers will be {shown}; {way}")
     return task
+
+
+def _classify(config: PretrainedConfig, outputs: Sequence[str], longest: int) -> AnyTask | None:
+    several_or_number = getattr(config, "problem_type", None) in ("multi_label_classification", "regression")
+    if several_or_number or len(outputs) < 2 or len(set(outputs)) < len(outputs):
+        return None
+    return Classify(labels=tuple(outputs), max_length=longest)
+
+
+def _tag(outputs: Sequence[str], longest: int) -> AnyTask | None:
+    labels = tag_labels(outputs)
+    return Tag(labels=labels, max_length=longest) if labels else None
 
 
 def tag_labels(outputs: Sequence[str]) -> tuple[str, ...] | None:
@@ -104,14 +114,15 @@ def tag_labels(outputs: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def verify(folder: Path, task: AnyTask | None, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Open the model and run it once. Raises ``BundleError`` where its head is not in the folder, or gives no numbers."""
+    """Open the model and run it once. Raises ``BundleError`` where its head is missing, or it gives no numbers."""
     opened = open_model(AutoModel if task is None else task.auto_model, folder)
+    way = "copy or download the folder again"
     if opened.new and task is not None:
-        raise BundleError(f"{folder.name}: the weights of {summary(opened.new)} are not in the folder; is the file whole?")
+        raise BundleError(f"{folder}: the weights of {summary(opened.new)} are not in the folder; {way}")
     if opened.new:
-        say(f"not in the folder, and drawn anew where they are needed: {summary(opened.new)}")
+        say(f"not in the folder, drawn anew where they are needed: {summary(opened.new)}")
     encoded: Any = tokenizer(_PROBE, return_tensors="pt", return_token_type_ids=False)
     with torch.inference_mode():
         outputs = opened.model.eval()(**encoded)
     if not torch.isfinite(outputs[0]).all():
-        raise BundleError(f"{folder.name}: its outputs are not finite numbers (NaN or infinity); the weights are damaged")
+        raise BundleError(f"{folder}: the model gives NaN or infinity, so its weights are damaged; {way}")

@@ -30,7 +30,7 @@ def run(recipe: Recipe) -> Told:
 def describe(bundle: Bundle) -> Iterator[str]:
     """The manifest for people: one fact a line."""
     made = bundle.manifest
-    yield f"{bundle.path}: {made.kind}, made by `lathe {made.stage}`; all {len(made.files)} files are as they were written"
+    yield f"{bundle.path}: {made.kind}, made by `lathe {made.stage}`; {len(made.files)} files, as they were written"
     yield from (f"  {name:<9} {text}" for name, text in _facts(bundle) if text)
     yield from _scores(made)
     yield f"  {'from':<9} {bundle.name}"

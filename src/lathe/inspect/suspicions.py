@@ -1,4 +1,4 @@
-"""What makes a data file suspicious: repeated texts, contradictions, labels that the text gives away, shared test rows."""
+"""What makes a data file suspicious: repeated texts, contradictions, answers that the text gives away, shared rows."""
 
 import unicodedata
 from collections import Counter, defaultdict
@@ -19,12 +19,8 @@ class Finding(NamedTuple):
     """One suspicion, for people and for programs."""
 
     kind: str
-    count: int
+    rows: int  # or texts, or labels
     text: str
-
-    @property
-    def values(self) -> dict[str, Any]:
-        return {"kind": self.kind, "count": self.count, "text": self.text}
 
 
 def look(table: Table, other: Table | None = None) -> Iterator[Finding]:
@@ -66,7 +62,8 @@ def _duplicates(table: Table, places: Mapping[str, Sequence[int]]) -> Iterator[F
     repeated = [found for found in places.values() if len(found) > 1]
     extra = sum(len(found) - 1 for found in repeated)
     if extra:
-        yield Finding("duplicates", extra, f"{extra:,} rows repeat an earlier text, such as {_lines(table, repeated[0])}")
+        text = f"{extra:,} rows repeat an earlier text, such as {_lines(table, repeated[0])}"
+        yield Finding("duplicates", extra, text)
 
 
 def _contradictions(table: Table, places: Mapping[str, Sequence[int]]) -> Iterator[Finding]:
@@ -100,7 +97,8 @@ def _leaks(table: Table) -> Iterator[Finding]:
         there = sum(name in text for other in texts if other != label for text in texts[other])
         if here >= LEAK_SHARE * len(own) and here / len(own) >= LEAK_LIFT * there / max(others, 1):
             share = f"{here / len(own):.0%} of its texts and in {there / max(others, 1):.0%} of the others"
-            yield Finding("label in text", here, f"the name of label {label!r} stands in {share}: is the answer given away?")
+            text = f"the name of label {label!r} stands in {share}: is the answer given away?"
+            yield Finding("label in text", here, text)
 
 
 def _overlap(table: Table, places: Mapping[str, Sequence[int]], other: Table) -> Iterator[Finding]:

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from lathe.models.presets import GPT2, Bert, FromConfig
+from lathe.models.presets import GPT2, Bert, FromConfig, ModernBert
 
-AnyModel = Annotated[Bert | GPT2 | FromConfig, Field(discriminator="kind")]
+AnyModel = Annotated[Bert | ModernBert | GPT2 | FromConfig, Field(discriminator="kind")]
 
-__all__ = ["AnyModel", "Bert", "FromConfig", "GPT2"]
+__all__ = ["AnyModel", "Bert", "FromConfig", "GPT2", "ModernBert"]

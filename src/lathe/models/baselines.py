@@ -86,5 +86,7 @@ def _words(row: Row) -> Offsets:
     return tuple(
         piece
         for start, end in found
-        for piece in ([(i, i + 1) for i in range(start, end)] if _CJK.search(row["text"][start:end]) else [(start, end)])
+        for piece in (
+            [(i, i + 1) for i in range(start, end)] if _CJK.search(row["text"][start:end]) else [(start, end)]
+        )
     )

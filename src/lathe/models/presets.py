@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
-from transformers import AutoConfig, BertConfig, GPT2Config, PretrainedConfig
+from transformers import AutoConfig, BertConfig, GPT2Config, ModernBertConfig, PretrainedConfig
 
 from lathe.core.errors import RecipeError
 from lathe.core.recipe import recipe
@@ -40,6 +40,50 @@ class Bert:
             max_position_embeddings=self.max_position_embeddings,
             hidden_dropout_prob=self.dropout,
             attention_probs_dropout_prob=self.dropout,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+
+
+@recipe
+class ModernBert:
+    """An encoder of ModernBERT's shape (Warner et al., 2024): pre-norm layers, rotary positions, gated GELU.
+
+    Learns much faster than BERT's shape in the first minutes. All layers see the whole row.
+    """
+
+    kind: Literal["modernbert"] = "modernbert"
+    hidden_size: int = Field(256, ge=1)
+    """Width D."""
+    num_hidden_layers: int = Field(4, ge=1)
+    """Layers."""
+    num_attention_heads: int = Field(4, ge=1)
+    """Heads; they divide the width."""
+    intermediate_size: int | None = Field(None, ge=1)
+    """Width of the gated feed-forward part; one and a half times the width where not given."""
+    max_position_embeddings: int = Field(512, ge=2)
+    """Longest row in tokens."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout of embeddings, attention and feed-forward parts."""
+
+    def config(self, tokenizer: Any) -> PretrainedConfig:
+        _check_heads(self.hidden_size, self.num_attention_heads)
+        return ModernBertConfig(
+            vocab_size=rounded(len(tokenizer)),
+            hidden_size=self.hidden_size,
+            num_hidden_layers=self.num_hidden_layers,
+            num_attention_heads=self.num_attention_heads,
+            intermediate_size=self.intermediate_size or 3 * self.hidden_size // 2,
+            max_position_embeddings=self.max_position_embeddings,
+            layer_types=["full_attention"] * self.num_hidden_layers,
+            embedding_dropout=self.dropout,
+            attention_dropout=self.dropout,
+            mlp_dropout=self.dropout,
+            classifier_pooling="mean",
+            classifier_dropout=self.dropout,
+            bos_token_id=tokenizer.cls_token_id,
+            cls_token_id=tokenizer.cls_token_id,
+            eos_token_id=tokenizer.sep_token_id,
+            sep_token_id=tokenizer.sep_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
 
@@ -94,7 +138,9 @@ class FromConfig:
         except ValueError as error:
             raise RecipeError(f"model.path: {file}: not JSON ({error})") from None
         if "auto_map" in values:
-            raise RecipeError(f"model.path: {file}: wants to run code of its own (auto_map); Lathe runs none from a model folder")
+            raise RecipeError(
+                f"model.path: {file}: wants to run code of its own (auto_map); Lathe runs none from a model folder"
+            )
         config: PretrainedConfig = AutoConfig.for_model(**values)
         config.vocab_size = rounded(len(tokenizer))
         config.pad_token_id = tokenizer.pad_token_id

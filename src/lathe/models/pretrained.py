@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -43,7 +44,9 @@ def check_folder(folder: Path) -> dict[str, Any]:
         raise BundleError(f"{folder}: wants to run code of its own (auto_map); Lathe runs none from a model folder")
     if not list(folder.glob("*.safetensors")):
         pickles = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl"))
-        found = f"only {', '.join(pickles)}, which can run code; convert to safetensors" if pickles else "no *.safetensors"
+        found = (
+            f"only {', '.join(pickles)}, which can run code; convert to safetensors" if pickles else "no *.safetensors"
+        )
         raise BundleError(f"{folder}: no weights that are safe to open ({found})")
     return config
 
@@ -92,10 +95,17 @@ def open_model(auto_model: Any, folder: Path, outputs: Sequence[str] = (), seed:
     logging.disable_progress_bar()
     try:
         model, about = auto_model.from_pretrained(
-            folder, config=config, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            folder,
+            config=config,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
-    except (ValueError, OSError, RuntimeError) as error:
-        raise BundleError(f"{folder}: cannot be opened as {auto_model.__name__}: {str(error).splitlines()[0]}") from None
+    except (ValueError, OSError, RuntimeError, SafetensorError) as error:
+        raise BundleError(
+            f"{folder}: cannot be opened as {auto_model.__name__}: {str(error).splitlines()[0]}"
+        ) from None
     return Opened(_placed(model), tuple(sorted(about["missing_keys"])), tuple(sorted(about["unexpected_keys"])))
 
 

@@ -15,11 +15,11 @@ from lathe.core.bundle import Bundle
 from lathe.core.data import Bad, Columns, Record, RowError, Shape, find_columns, read_row, read_rows
 from lathe.core.data.records import read_source
 from lathe.core.data.source import Source
-from lathe.core.errors import BundleError, DataError
+from lathe.core.errors import BundleError, DataError, Stopped
 from lathe.core.predictor import TaskPredictor
 from lathe.core.recipe import recipe
 from lathe.core.report import Told, progress, say
-from lathe.core.runtime import Precision
+from lathe.core.runtime import Precision, stop_flag
 from lathe.core.types import to_json
 from lathe.loader import load, task_of
 
@@ -82,20 +82,20 @@ def run(recipe: Recipe, out: Path | None = None) -> Told:
         if place is not None and place.exists():
             raise BundleError(f"{place}: exists; choose another name, or delete it")
     task = task_of(Bundle.open(recipe.bundle, kind="model"))
-    reader, records = _open(recipe.data, task.unlabelled)  # what is wrong with the file is said before a model is loaded
+    reader, records = _open(recipe.data, task.unlabelled)  # a file that is wrong is refused before a model is loaded
     model, tally = load(recipe.bundle, recipe.precision), Tally()
     with ExitStack() as stack:
         answers = stack.enter_context(_whole(out)) if out else sys.stdout
         reject = stack.enter_context(_rejects(quarantine))
-        with progress("predicting") as meter:
-            for chunk in _chunks(records):
-                for line in _answer(chunk, reader, model, tally, reject):
-                    answers.write(line)
-                meter.advance(len(chunk))
+        stop, meter = stack.enter_context(stop_flag()), stack.enter_context(progress("predicting"))
+        for chunk in _chunks(records):
+            answers.writelines(_answer(chunk, reader, model, tally, reject))
+            meter.advance(len(chunk))
+            if stop.signum:
+                raise Stopped(f"stopped after {meter.done:,} rows; {out or 'the rest'} is not written", stop.signum)
         if not tally.answered:
             _refuse(reader.path, tally)
-        rate = meter.rate
-    return _tell(out, quarantine, tally, rate)
+    return _tell(out, quarantine, tally, meter.rate)
 
 
 def _open(data: Data, shapes: tuple[Shape, ...]) -> tuple[Reader, Iterable[Record | Bad]]:

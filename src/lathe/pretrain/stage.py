@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from lathe.core import runtime
 from lathe.core.batches import Plan, StepSize, cut
 from lathe.core.bundle import Bundle, Manifest, is_bundle
-from lathe.core.documents import Split, splits_of, texts_of
+from lathe.core.documents import Split, read_texts, splits_of
 from lathe.core.errors import RecipeError
 from lathe.core.fit import Course, fit
 from lathe.core.keyed import permutation, row_seeds
@@ -92,17 +92,21 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
         model = open_model(recipe.objective.auto_model, recipe.base, seed=seed).model
     else:
         model = new_model(recipe.objective.auto_model, config, seed)
-    say(f"{config.model_type}, {model.num_parameters():,} parameters; {len(train):,} rows, {train.lengths.sum():,} tokens")
+    say(
+        f"{config.model_type}, {model.num_parameters():,} parameters; {len(train):,} rows, {train.lengths.sum():,} tokens"
+    )
     scores = _train(recipe, model, Symbols.of(tokenizer), train, validation, work)
     saved = save_model(model, tokenizer, work.result)
-    return Manifest(kind="model", stage="pretrain", scores=scores, runtime=saved, preprocessing={"max_length": recipe.max_length})
+    return Manifest(
+        kind="model", stage="pretrain", scores=scores, runtime=saved, preprocessing={"max_length": recipe.max_length}
+    )
 
 
 def _tokens(path: Path, split: Split, recipe: Recipe, tokenizer: Any, work: Work) -> TokenFile:
     """The text as tokens, made once and kept in the work folder: a run that goes on finds them there."""
     folder = work.path / f"tokens-{split}"
     if not folder.is_dir():
-        TokenFile.write(folder, texts_of(path, split), tokenizer, recipe.max_length)
+        TokenFile.write(folder, read_texts(path, split), tokenizer, recipe.max_length)
     return TokenFile.open(folder)
 
 
@@ -111,7 +115,13 @@ def _validation(recipe: Recipe, tokenizer: Any, work: Work) -> TokenFile | None:
     if given is None and (not is_bundle(recipe.data.train) or "validation" not in splits_of(recipe.data.train)):
         say("no validation text: only the training loss is measured")
         return None
-    return _tokens(given or recipe.data.train, "validation" if given is None or is_bundle(given) else "train", recipe, tokenizer, work)
+    return _tokens(
+        given or recipe.data.train,
+        "validation" if given is None or is_bundle(given) else "train",
+        recipe,
+        tokenizer,
+        work,
+    )
 
 
 def _train(
@@ -132,12 +142,19 @@ def _train(
     if "validation_loss" in memory:
         scores |= {"validation_loss": memory["validation_loss"]}
         gain = scores["unigram_entropy"] - memory["validation_loss"]
-        say(f"unigram entropy {scores['unigram_entropy']:.3f} nats a token (the baseline); the model is {gain:.3f} below")
+        say(
+            f"unigram entropy {scores['unigram_entropy']:.3f} nats a token (the baseline); the model is {gain:.3f} below"
+        )
     return scores | {"steps": total}
 
 
 def mean_loss(
-    model: PreTrainedModel, objective: AnyObjective, tokens: TokenFile, symbols: Symbols, config: PretrainTrain, most: int = 2000
+    model: PreTrainedModel,
+    objective: AnyObjective,
+    tokens: TokenFile,
+    symbols: Symbols,
+    config: PretrainTrain,
+    most: int = 2000,
 ) -> float:
     """Mean loss in nats per item over (at most ``most``) rows, with the same masks every time."""
     model.eval()

@@ -1,4 +1,4 @@
-"""The ONNX runtime: export, int8 weights, and a session. The only file that imports onnx, onnxscript and onnxruntime."""
+"""The ONNX runtime: export, int8 weights, a session. The only file that imports onnx, onnxscript and onnxruntime."""
 
 import logging
 import warnings
@@ -48,15 +48,17 @@ def onnx_forward(file: Path) -> Forward:
     options.enable_cpu_mem_arena = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave the cores to others while waiting
     options.log_severity_level = 3  # errors
+    raised = ort.capi.onnxruntime_pybind11_state
     try:
         session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    except (ort.capi.onnxruntime_pybind11_state.Fail, ort.capi.onnxruntime_pybind11_state.InvalidProtobuf) as error:
+    except (raised.Fail, raised.InvalidProtobuf, raised.InvalidGraph, raised.NotImplemented) as error:
         raise BundleError(f"{file}: not a graph that onnxruntime opens ({str(error).splitlines()[0]})") from None
     outputs = [output.name for output in session.get_outputs()]
 
     def forward(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         arrays = {name: inputs[name].numpy() for name in INPUTS}
-        return {name: torch.from_numpy(array) for name, array in zip(outputs, session.run(outputs, arrays), strict=True)}
+        answers = session.run(outputs, arrays)
+        return {name: torch.from_numpy(array) for name, array in zip(outputs, answers, strict=True)}
 
     return forward
 
@@ -64,8 +66,8 @@ def onnx_forward(file: Path) -> Forward:
 def each_row(forward: Forward) -> Forward:
     """The same function, but every row runs alone and without its padding; rows run side by side on all cores.
 
-    An int8 graph scales its activations by the extremes of the whole tensor, so that in a batch a row's answer would depend
-    on the rows beside it.
+    An int8 graph scales its activations by the extremes of the whole tensor, so that in a batch a row's answer would
+    depend on the rows beside it.
     """
     pool = ThreadPoolExecutor(cores())
 
@@ -85,17 +87,17 @@ def each_row(forward: Forward) -> Forward:
 def export(model: PreTrainedModel, file: Path) -> None:
     """Write ``model`` as a float32 graph for any batch size and length.
 
-    What the exporter notes about every node (source lines, paths of this machine) is taken out: it is most of a small file.
+    What the exporter notes about every node (source lines, paths of this machine) is taken out.
     """
     onnx, *_ = require()
     packing.disable(model)
     place = next(model.parameters()).device
-    input_ids, attention_mask = torch.ones(2, 2, 7, dtype=torch.int64, device=place)  # 0 and 1 would be taken for constants
+    sample = torch.ones(2, 7, dtype=torch.int64, device=place)  # [B, T]; sizes of 0 and 1 would be taken for constants
     dimensions = {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}
     with _quiet():
         torch.onnx.export(
             _Logits(model).eval(),
-            (input_ids, attention_mask),
+            (sample, sample.clone()),
             file,
             dynamo=True,
             external_data=False,

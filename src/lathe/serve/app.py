@@ -5,6 +5,7 @@ schema does not say. No text of a request comes back in an error, and none goes 
 """
 
 import asyncio
+import re
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
@@ -25,6 +26,8 @@ from lathe.serve.schema import Answer, Health, Problem, Question, TextRow, Token
 
 Answerer: TypeAlias = Callable[[Sequence[Row]], Awaitable[list[Prediction]]]
 """What stands between the requests and the predictor."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     413: {"model": Problem, "description": "The body, a row, or their number is too large."},
@@ -50,7 +53,7 @@ def build_app(predictor: Predictor, about: About, limits: Limits | None = None) 
     async def predict(question: Question) -> JSONResponse:
         """Answer each row."""
         rows = [_plain(row) for row in question.rows]
-        check_sizes(rows, bounds)
+        check_rows(rows, bounds)
         predictions = await ask(rows)
         return JSONResponse({"model": about.model, "predictions": [to_json(one) for one in predictions]})
 
@@ -73,14 +76,18 @@ def one_at_a_time(predictor: Predictor) -> Answerer:
     return answer
 
 
-def check_sizes(rows: Sequence[Row], limits: Limits) -> None:
-    """Refuse what is too large with 413, before it is tokenized."""
+def check_rows(rows: Sequence[Row], limits: Limits) -> None:
+    """Refuse what is too large (413) or no Unicode text (422), before it is tokenized."""
     if len(rows) > limits.rows:
         raise HTTPException(413, f"{len(rows):,} rows; send at most {limits.rows:,} at a time")
     for number, row in enumerate(rows):
-        size = len(row["text"]) if "text" in row else sum(len(token) + 1 for token in row["tokens"])
-        if size > limits.characters:
-            raise HTTPException(413, f"rows[{number}]: {size:,} characters; at most {limits.characters:,} are taken")
+        text = row["text"] if "text" in row else " ".join(row["tokens"])
+        if len(text) > limits.characters:
+            raise HTTPException(
+                413, f"rows[{number}]: {len(text):,} characters; at most {limits.characters:,} are taken"
+            )
+        if _SURROGATE.search(text):
+            raise HTTPException(422, f"rows[{number}]: holds half a surrogate pair; send the whole character")
 
 
 class BodyLimit:
@@ -141,7 +148,7 @@ def _first(errors: Sequence[Any]) -> str:
     if not where or errors[0]["type"] == "json_invalid":
         return f"the body is not such a JSON object; {way}"
     if where[0] == "rows" and len(where) > 1:
-        return f'rows[{where[1]}]: a row is a text, {{"text": "..."}} or {{"tokens": ["..."]}}, of valid characters'
+        return f'rows[{where[1]}]: a row is a text, {{"text": "..."}} or {{"tokens": ["..."]}}'
     return f"{str(where[0])[:80]}: {errors[0]['msg']}; {way}"
 
 

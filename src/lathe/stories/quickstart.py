@@ -6,6 +6,8 @@ the same network without pretraining, and the comparison of all models on the sa
 
 import json
 import shlex
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import field, replace
 from functools import partial
@@ -156,8 +158,10 @@ def _comparison_step(recipe: Recipe, classifier: Step, done: Sequence[Done], out
     groups = {name: UNTRAINED for name in folders if name.startswith("untrained")} | GROUPS
     data = classifier.recipe.data
     compared = comparison.Recipe(
-        contestants=tuple(Contestant(group=group, bundle=folders[name]) for name, group in groups.items() if name in folders),
-        pairs=tuple(Pair(old=old, new=new) for old, new in PAIRS[:2]),
+        contestants=tuple(
+            Contestant(group=group, bundle=folders[name]) for name, group in groups.items() if name in folders
+        ),
+        pairs=tuple(Pair(old=old, new=new) for old, new in PAIRS),
         train=data.train,
         test=data.train.with_name("classify-test.jsonl"),
         budget_s=recipe.speed_seconds,
@@ -169,12 +173,20 @@ def _conclude(out: Path, done: Sequence[Done], plan: dict[str, Any]) -> dict[str
     """Report, table, and what to do next."""
     compared = read_comparison(out / "comparison")
     model = out / "model"
-    commands = [f"lathe serve {shlex.quote(str(model))}", curl(compared.right or compared.wrong)]
+    commands = [f"{program()} serve {shlex.quote(str(model))}", curl(compared.right or compared.wrong)]
     report = write_report(out, {d.name: d.bundle for d in done}, compared, plan, commands)
     say(terminal_table(compared))
     say("\nserve the result:\n  " + commands[0] + "\nand ask it, from another terminal:\n  " + commands[1])
     results = {result.group: result.accuracy.value for result in compared.results}
     return summary(out, done) | {"scores": results, "report": str(report), "model": str(model)}
+
+
+def program() -> str:
+    """What to type for `lathe`: its path where the shell does not find it."""
+    if shutil.which("lathe"):
+        return "lathe"
+    beside = Path(sys.executable).with_name("lathe")
+    return shlex.quote(str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside))
 
 
 def curl(examples: Sequence[Example]) -> str:

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from lathe.core.bundle import Bundle
-from lathe.core.charts import Bar, Bubble, Reference, Series, bubble_chart, heat_map, interval_bars, line_chart
+from lathe.core.charts import PERCENT, Bar, Bubble, Reference, Series, bubble_chart, heat_map, interval_bars, line_chart
 from lathe.core.html import Column, Html, Section, bullets, code, details, element, facts, figure, page, table
 from lathe.core.runtime import versions
 from lathe.core.work import read_log
@@ -69,10 +69,10 @@ def models(compared: Comparison) -> Iterator[str]:
     yield bullets([*map(verdict, compared.differences), *map(repeated, several(compared))])
     bars = [Bar(r.group, *r.accuracy) for r in compared.results]
     caption = f"Accuracy on the same {compared.rows:,} test rows, with 95 % bootstrap intervals over rows."
-    yield figure(interval_bars(bars, "accuracy", percent), caption)
+    yield figure(interval_bars(bars, "accuracy", PERCENT), caption)
     bubbles = [Bubble(r.group, r.speed.p50_ms, r.accuracy.value, r.size_bytes, tip(r)) for r in compared.results]
     yield figure(
-        bubble_chart(bubbles, "milliseconds for one text (logarithmic)", "accuracy", percent),
+        bubble_chart(bubbles, "milliseconds for one text (logarithmic)", "accuracy", PERCENT),
         "Quality against speed: up and to the left is better. The area of a circle is the size of the model's files.",
     )
 
@@ -88,9 +88,10 @@ def pretraining(encoder: Bundle) -> Iterator[str]:
     )
     if "validation_loss" in scores:
         loss = scores["validation_loss"]
+        distance = f"{abs(entropy - loss):.2f} {'below' if loss < entropy else 'above'} the {entropy:.2f}"
         yield (
-            f"On held-out text it ends at {loss:.2f} nats a masked token, {entropy - loss:.2f} below the {entropy:.2f} "
-            "of a model that knows nothing but how frequent each token is."
+            f"On held-out text it ends at {loss:.2f} nats a masked token, {distance} of a model that knows nothing but "
+            "how frequent each token is."
         )
     drawn = line_chart(curves, "steps", "nats a masked token", [Reference("unigram entropy", entropy)])
     yield figure(drawn, "Loss of the masked language model.")
@@ -139,7 +140,15 @@ def lineage(out: Path, bundles: Mapping[str, Bundle], plan: Mapping[str, Any]) -
     rows = []
     for name, bundle in bundles.items():
         sources = ", ".join(path.removeprefix(f"{out}/") for path in bundle.manifest.inputs) or "installed packages"
-        rows.append([name, bundle.manifest.stage, sources, f"{plan['seconds'][name]:,.1f}", bundle.digest[:12]])
+        rows.append(
+            [
+                name,
+                bundle.manifest.stage,
+                sources,
+                f"{plan['seconds'][name]:,.1f}",
+                element("code", {}, bundle.digest[:12]),
+            ]
+        )
     yield table([Column("folder"), Column("made by"), Column("from"), Column("s", "end"), Column("sha256")], rows)
     yield "The manifest of each folder has its whole recipe, the digests of its files and inputs, and its scores."
 
@@ -165,7 +174,7 @@ def verdict(difference: Difference) -> str:
     value, low, high = (100 * number for number in difference.score)
     old, new = difference.old, difference.new
     if low <= 0 <= high:
-        interval = f"{value:+.1f} points (95 % interval {low:+.1f} to {high:+.1f})"
+        interval = f"{signed(value)} points (95 % interval {signed(low)} to {signed(high)})"
         return f"{capital(new)} and {old} cannot be told apart: {interval}."
     better, worse = (new, old) if low > 0 else (old, new)
     nearest, farthest = sorted((abs(low), abs(high)))
@@ -229,6 +238,10 @@ def tip(result: Result) -> str:
 
 def capital(words: str) -> str:
     return words[:1].upper() + words[1:]
+
+
+def signed(points: float) -> str:
+    return f"{points:+.1f}".replace("-", "−")
 
 
 def percent(ratio: float) -> str:

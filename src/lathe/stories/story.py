@@ -113,7 +113,7 @@ def prepare(stages: Sequence[Stage], out: Path) -> list[Step]:
 
 def run_step(step: Step, place: str) -> Done:
     """Run one stage and say so in one line. Whatever goes wrong bears the stage's name."""
-    say(f"[{place}] {step.stage.name}: lathe {step.stage.verb} -o {step.out}")
+    say(f"[{place}] {step.stage.name} ({step.stage.verb})")
     started_s = time.perf_counter()
     bundle = step.run(step.recipe, step.out)
     seconds = time.perf_counter() - started_s

@@ -58,7 +58,9 @@ class Classify:
 
     def loss(self, model: nn.Module, batch: Batch) -> list[Part]:
         logits = upcast(model(**batch.inputs).logits)  # [B, C]
-        return [Part(self.kind, F.cross_entropy(logits, batch.targets["labels"], reduction="sum"), batch.items[self.kind])]
+        return [
+            Part(self.kind, F.cross_entropy(logits, batch.targets["labels"], reduction="sum"), batch.items[self.kind])
+        ]
 
     def decode(self, outputs: Mapping[str, Tensor], rows: Sequence[Encoded]) -> list[Label]:
         scores = outputs["logits"].float().softmax(-1)  # [B, C]

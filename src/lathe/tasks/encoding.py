@@ -26,7 +26,11 @@ def tokenize(texts: Sequence[str], tokenizer: Any, max_length: int | None) -> li
     A lone surrogate, which no tokenizer takes, becomes U+FFFD: one code point for one, so offsets stay true.
     """
     if not tokenizer.is_fast:
-        raise LatheError(f"{type(tokenizer).__name__}: this tokenizer gives no offsets; convert it to tokenizer.json first")
+        raise LatheError(
+            f"{type(tokenizer).__name__}: this tokenizer gives no offsets; convert it to tokenizer.json first"
+        )
+    if not texts:
+        return []
     clean = [_SURROGATE.sub("\ufffd", text) for text in texts]
     encoded = tokenizer(clean, truncation=max_length is not None, max_length=max_length)
     return [
@@ -37,6 +41,12 @@ def tokenize(texts: Sequence[str], tokenizer: Any, max_length: int | None) -> li
 
 def longest_input(tokenizer: Any, config: Any, limit: int = 512) -> int:
     """Most pieces a model takes: the least of its positions, the tokenizer's own limit, and ``limit``."""
-    known = (getattr(config, "max_position_embeddings", None), getattr(config, "n_positions", None), tokenizer.model_max_length)
-    offset = 2 if getattr(config, "model_type", "") in ("roberta", "xlm-roberta", "camembert") else 0  # its positions start at 2
+    known = (
+        getattr(config, "max_position_embeddings", None),
+        getattr(config, "n_positions", None),
+        tokenizer.model_max_length,
+    )
+    offset = (
+        2 if getattr(config, "model_type", "") in ("roberta", "xlm-roberta", "camembert") else 0
+    )  # its positions start at 2
     return int(min(limit, *(value - offset for value in known if value)))

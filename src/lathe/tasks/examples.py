@@ -77,7 +77,9 @@ def hold_out(examples: Examples, ratio: float) -> tuple[Examples, Examples]:
     return examples.part(~held), examples.part(held)
 
 
-def evaluate(metrics: Mapping[str, Metric], golds: Sequence[Any], predictions: Sequence[Prediction]) -> dict[str, float]:
+def evaluate(
+    metrics: Mapping[str, Metric], golds: Sequence[Any], predictions: Sequence[Prediction]
+) -> dict[str, float]:
     return {name: float(metric(golds, predictions)) for name, metric in metrics.items()}
 
 

@@ -118,5 +118,7 @@ def _first_pieces(words: Offsets, tokens: Tokens) -> list[int]:
 
 def _scored(span: Span, words: Offsets, certain: Sequence[float]) -> Span:
     """The span with the probability of its least certain word."""
-    inside = [score for (start, end), score in zip(words, certain, strict=True) if start < span.end and span.start < end]
+    inside = [
+        score for (start, end), score in zip(words, certain, strict=True) if start < span.end and span.start < end
+    ]
     return Span(span.start, span.end, span.label, min(inside))

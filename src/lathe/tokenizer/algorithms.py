@@ -4,7 +4,7 @@ All of them cut an unspaced script (Chinese, Japanese, Thai, ...) into character
 otherwise a sentence would count as one word, and training would explode in time and memory over "words" seen once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from lathe.core.recipe import recipe
 from lathe.core.scripts import UNSPACED_CLASS
+from lathe.tokenizer.alphabet import inner_characters
 
 ENCODER_TOKENS = {
     "pad_token": "[PAD]",
@@ -23,6 +24,8 @@ ENCODER_TOKENS = {
 }
 END, PAD = "<|endoftext|>", "<|pad|>"
 DECODER_TOKENS = {"bos_token": END, "eos_token": END, "pad_token": PAD}
+
+TEXTS_AT_ONCE = 256
 
 ALPHABET_RATIO = 0.5
 """Most of the vocabulary that single characters may take: Chinese text alone has thousands."""
@@ -47,16 +50,22 @@ class WordPiece:
         tokenizer.decoder = decoders.WordPiece()
         return tokenizer
 
-    def learn(self, tokenizer: Tokenizer, texts: Iterator[list[str]], size: int) -> None:
+    def learn(self, texts: Sequence[str], size: int) -> Tokenizer:
+        limit = int(size * ALPHABET_RATIO / 2)  # a character takes two places: at the start of a word, and inside
+        tokenizer = self.empty()
+        inner = [f"##{c}" for c in inner_characters(texts, tokenizer.normalizer, limit)]
         trainer = trainers.WordPieceTrainer(
             vocab_size=size,
             min_frequency=self.min_frequency,
-            special_tokens=list(self.special.values()),
-            limit_alphabet=int(size * ALPHABET_RATIO),
+            special_tokens=[*self.special.values(), *inner],
+            limit_alphabet=limit,
             show_progress=False,
         )
-        tokenizer.train_from_iterator(texts, trainer)
-        tokenizer.post_processor = framed_as_bert(tokenizer)
+        tokenizer.train_from_iterator(in_lists(texts), trainer)
+        finished = self.empty()  # without the inner characters among its special tokens
+        finished.model = models.WordPiece(tokenizer.get_vocab(), unk_token=self.special["unk_token"])
+        finished.post_processor = framed_as_bert(finished)
+        return finished
 
 
 @recipe
@@ -77,7 +86,8 @@ class BPE:
         tokenizer.decoder = decoders.Metaspace(prepend_scheme="never", split=True)
         return tokenizer
 
-    def learn(self, tokenizer: Tokenizer, texts: Iterator[list[str]], size: int) -> None:
+    def learn(self, texts: Sequence[str], size: int) -> Tokenizer:
+        tokenizer = self.empty()
         trainer = trainers.BpeTrainer(
             vocab_size=size,
             min_frequency=self.min_frequency,
@@ -85,8 +95,9 @@ class BPE:
             limit_alphabet=int(size * ALPHABET_RATIO),
             show_progress=False,
         )
-        tokenizer.train_from_iterator(texts, trainer)
+        tokenizer.train_from_iterator(in_lists(texts), trainer)
         tokenizer.post_processor = framed_as_bert(tokenizer)
+        return tokenizer
 
 
 @recipe
@@ -106,7 +117,8 @@ class ByteBPE:
         tokenizer.decoder = decoders.ByteLevel()
         return tokenizer
 
-    def learn(self, tokenizer: Tokenizer, texts: Iterator[list[str]], size: int) -> None:
+    def learn(self, texts: Sequence[str], size: int) -> Tokenizer:
+        tokenizer = self.empty()
         trainer = trainers.BpeTrainer(
             vocab_size=size,
             min_frequency=self.min_frequency,
@@ -114,17 +126,17 @@ class ByteBPE:
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-        tokenizer.train_from_iterator(texts, trainer)
+        tokenizer.train_from_iterator(in_lists(texts), trainer)
         tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+        return tokenizer
 
 
 AnyAlgorithm: TypeAlias = Annotated[WordPiece | BPE | ByteBPE, Field(discriminator="kind")]
 
 
-def train_tokenizer(algorithm: AnyAlgorithm, texts: Iterator[list[str]], size: int) -> PreTrainedTokenizerFast:
-    """Learn a vocabulary of at most ``size`` pieces from lists of texts."""
-    tokenizer = algorithm.empty()
-    algorithm.learn(tokenizer, texts, size)
+def train_tokenizer(algorithm: AnyAlgorithm, texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
+    """Learn a vocabulary of at most ``size`` pieces; equal texts give an equal vocabulary."""
+    tokenizer = algorithm.learn(texts, size)
     inputs = ["input_ids", "attention_mask"]
     if "cls_token" in algorithm.special:
         inputs.insert(1, "token_type_ids")
@@ -134,6 +146,11 @@ def train_tokenizer(algorithm: AnyAlgorithm, texts: Iterator[list[str]], size: i
         model_input_names=inputs,
         **algorithm.special,
     )
+
+
+def in_lists(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Runs of texts, each of which the library works on in parallel."""
+    return (texts[start : start + TEXTS_AT_ONCE] for start in range(0, len(texts), TEXTS_AT_ONCE))
 
 
 def unspaced_apart() -> pre_tokenizers.PreTokenizer:

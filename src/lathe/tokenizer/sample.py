@@ -15,12 +15,15 @@ def sampled(texts: Iterable[str], limit_bytes: int) -> list[str]:
     Holds no more than the sample in memory; another order of the texts gives the same sample.
     """
     heap: list[tuple[int, str]] = []  # the highest hash on top: the first to go
-    total = 0
+    total, bar = 0, 2**64  # what hashes to the bar or higher has no chance any more
     for piece in _pieces(texts):
-        heapq.heappush(heap, (-word(piece), piece))
+        if (key := word(piece)) >= bar:
+            continue
+        heapq.heappush(heap, (-key, piece))
         total += _size(piece)
-        while total > limit_bytes and len(heap) > 1:
-            total -= _size(heapq.heappop(heap)[1])
+        while total > limit_bytes:
+            highest, gone = heapq.heappop(heap)
+            total, bar = total - _size(gone), -highest
     return [piece for _, piece in sorted(heap, reverse=True)]
 
 

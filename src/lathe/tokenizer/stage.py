@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,6 @@ from lathe.tokenizer.sample import sampled
 MULTIPLE = 64
 """Vocabulary sizes are multiples of this: matrix products like it."""
 
-TEXTS_AT_ONCE = 256
-
 
 @recipe
 class Data:
@@ -43,7 +40,7 @@ class Recipe:
     """How words become pieces."""
     vocab_size: int = Field(8192, ge=64)
     """Pieces, special tokens included; rounded up to a multiple of 64."""
-    sample_mb: float = Field(16.0, gt=0)
+    sample_mb: float = Field(16.0, ge=1)
     """Most megabytes of text to learn from: a sample that depends on the text alone."""
 
 
@@ -58,7 +55,7 @@ def make(recipe: Recipe, work: Work) -> Manifest:
         raise DataError(f"{recipe.data.train}: no text to learn from")
     size = -(-recipe.vocab_size // MULTIPLE) * MULTIPLE
     say(f"learning {size:,} pieces from {sum(map(len, learnt)) / 1e6:.1f} million characters")
-    tokenizer = train_tokenizer(recipe.algorithm, in_lists(learnt), size)
+    tokenizer = train_tokenizer(recipe.algorithm, learnt, size)
     save(tokenizer, work.result)
     held_out = sampled(held_out_texts(recipe.data), int(recipe.sample_mb * 1e5))
     scores = {"vocab_size": len(tokenizer)} | measure(tokenizer, held_out)
@@ -94,12 +91,6 @@ def save(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     file = folder / "tokenizer_config.json"
     values = json.loads(file.read_text(encoding="utf-8")) | {"tokenizer_class": "PreTrainedTokenizerFast"}
     file.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def in_lists(texts: Iterable[str]) -> Iterator[list[str]]:
-    stream = iter(texts)
-    while chunk := list(islice(stream, TEXTS_AT_ONCE)):
-        yield chunk
 
 
 def _brings_validation(data: Data) -> bool:

@@ -1,0 +1,122 @@
+"""Update rules and schedules against their formulas."""
+
+import pytest
+import torch
+from torch import nn
+from transformers import BertForMaskedLM
+
+from lathe.core.optim import (
+    SGD,
+    AdamW,
+    Constant,
+    Cosine,
+    Linear,
+    Muon,
+    WarmupStableDecay,
+    groups,
+    rate_factor,
+    restore_state,
+    state_tensors,
+    trainable,
+)
+
+RATE, DECAY = 0.1, 0.5
+
+
+def layer():
+    torch.manual_seed(0)
+    return nn.Linear(3, 2)
+
+
+def one_step(optimizers, model):
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+        group["lr"] = RATE
+    model(torch.ones(1, 3)).sum().backward()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    grads = {name: p.grad.clone() for name, p in model.named_parameters()}
+    for optimizer in optimizers:
+        optimizer.step()
+    return before, grads
+
+
+def test_sgd_is_gradient_and_decay():
+    model = layer()
+    before, grads = one_step(SGD(weight_decay=DECAY)(model), model)
+    expected = before["weight"] - RATE * (grads["weight"] + DECAY * before["weight"])
+    torch.testing.assert_close(model.weight.data, expected)
+
+
+def test_adamw_decays_apart_from_the_gradient():
+    """The first step: m / (sqrt(v) + eps) is the sign of the gradient, and the decay does not pass through it."""
+    model = layer()
+    before, grads = one_step(AdamW(weight_decay=DECAY)(model), model)
+    expected = before["weight"] * (1 - RATE * DECAY) - RATE * grads["weight"].sign()
+    torch.testing.assert_close(model.weight.data, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_biases_and_norms_are_not_decayed():
+    model = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2))
+    decayed, free = groups(trainable(model), 0.1)
+    assert [p.ndim for p in decayed["params"]] == [2]
+    assert all(p.ndim == 1 for p in free["params"]) and free["weight_decay"] == 0.0
+
+
+def test_frozen_parameters_are_left_out():
+    model = layer()
+    model.bias.requires_grad_(False)
+    assert sum(len(group["params"]) for group in groups(trainable(model), 0.1)) == 1
+
+
+@pytest.mark.parametrize("rule", [AdamW(), SGD(momentum=0.9), Muon()])
+def test_the_memory_of_an_optimizer_round_trips_bit_for_bit(rule):
+    def run(steps, model, optimizers):
+        for _ in range(steps):
+            model.zero_grad()
+            one_step(optimizers, model)
+
+    unbroken = layer()
+    run(4, unbroken, rule(unbroken))
+    first = layer()
+    optimizer = rule(first)
+    run(2, first, optimizer)
+    saved = {name: tensor.clone() for name, tensor in state_tensors(optimizer, first).items()}
+    again = layer()
+    again.load_state_dict(first.state_dict())
+    optimizer = rule(again)
+    restore_state(optimizer, again, saved)
+    run(2, again, optimizer)
+    assert torch.equal(unbroken.weight, again.weight) and torch.equal(unbroken.bias, again.bias)
+
+
+def test_muon_moves_a_matrix_by_an_orthogonal_update_of_adams_size_and_leaves_the_rest_to_adamw(bert_config):
+    torch.manual_seed(0)
+    model = nn.Linear(8, 8, bias=False)
+    (muon, *_) = optimizers = Muon(weight_decay=0.0)(model)
+    before = model.weight.detach().clone()
+    for group in muon.param_groups:
+        group["lr"] = RATE
+    model(torch.randn(32, 8)).square().sum().backward()
+    for optimizer in optimizers:
+        optimizer.step()
+    singular = torch.linalg.svdvals(before - model.weight.detach()) / (RATE * 0.2 * 8**0.5)
+    assert 0.6 < singular.min() and singular.max() < 1.3  # five Newton-Schulz steps reach about 1
+    masked = BertForMaskedLM(bert_config)
+    matrices = {id(p) for group in Muon()(masked)[0].param_groups for p in group["params"]}
+    assert {n.split(".")[-2] for n, p in masked.named_parameters() if id(p) in matrices} == {
+        "query",
+        "key",
+        "value",
+        "dense",
+    }
+
+
+def test_schedules_warm_up_and_end_where_they_should():
+    for schedule in (Constant(), Linear(), Cosine(), WarmupStableDecay(decay_ratio=0.25)):
+        factors = [rate_factor(schedule, step, 100, 10) for step in range(100)]
+        assert factors[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
+        assert factors[10] == pytest.approx(1.0)
+        assert all(a >= b for a, b in zip(factors[10:], factors[11:], strict=False))
+    assert rate_factor(Linear(), 55, 100, 10) == pytest.approx(0.5)
+    assert rate_factor(Cosine(), 55, 100, 10) == pytest.approx(0.5)
+    assert rate_factor(WarmupStableDecay(decay_ratio=0.2), 80, 100, 0) == pytest.approx(1.0)
+    assert rate_factor(WarmupStableDecay(decay_ratio=0.2), 90, 100, 0) == pytest.approx(0.5)

@@ -1,0 +1,127 @@
+"""``lathe corpus`` as a whole: files or documentation in, a bundle out."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lathe.core.documents import read_documents, splits_of
+from lathe.core.errors import BundleError, DataError, RecipeError
+from lathe.core.recipe import parse
+from lathe.corpus import Recipe, run
+from lathe.corpus.docstrings import installed_files
+from lathe.corpus.documentation import FILES_IN_PART, Documentation, Part, read_part
+from lathe.corpus.near import near_duplicates
+from lathe.corpus.split import Proportions
+
+ENGLISH = [f"Sentence {n} has the words alpha{n} beta{n} gamma{n} delta{n} in it." for n in range(40)]
+CHINESE = [f"第{n}句话" + "".join(chr(0x4E00 + 50 * n + i) for i in range(20)) for n in range(40)]
+
+
+def corpus(out: Path, **values: object):
+    return run(parse(Recipe, values), out)
+
+
+def rows(path: Path, *rows: dict[str, str]) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_read_is_kept_plus_dropped_and_what_was_kept_is_in_the_splits(tmp_path: Path):
+    texts = [*ENGLISH, *CHINESE, ENGLISH[0], CHINESE[0] + "。", "short", "\ufeff\ufeff"]
+    file = rows(tmp_path / "a.jsonl", *({"text": text} for text in texts), {"other": "x"})
+    made = corpus(
+        tmp_path / "c", source={"kind": "files", "paths": [str(file)]}, split={"validation": 0.2, "test": 0.2}
+    )
+    scores = made.manifest.scores
+    assert scores["dropped"] == {"empty": 1, "exact duplicate": 1, "near duplicate": 1, "too short": 1}
+    assert (scores["read"], scores["kept"], scores["unreadable"]) == (84, 80, 1)
+    kept = [document.text for split in splits_of(made.path) for document in read_documents(made.path, split)]
+    assert sorted(kept) == sorted(ENGLISH + CHINESE)
+    assert sum(size["documents"] for size in scores["splits"].values()) == 80
+    assert set(scores["scripts"]) == {"Latin", "Han"}
+    reasons = [json.loads(line)["reason"] for line in (made.path / "dropped.jsonl").read_text("utf-8").splitlines()]
+    assert set(reasons) == set(scores["dropped"])
+    assert (made.path / "quarantine.jsonl").read_text("utf-8").count("\n") == 1
+
+
+def test_a_group_is_on_one_side_of_the_split(tmp_path: Path):
+    table = [{"text": text, "author": f"a{i % 7}"} for i, text in enumerate(ENGLISH)]
+    source = {"kind": "files", "paths": [str(rows(tmp_path / "a.jsonl", *table))], "group": "author"}
+    path = corpus(tmp_path / "c", source=source, split={"validation": 0.3, "test": 0.3}).path
+    sides = {split: {d.meta["author"] for d in read_documents(path, split)} for split in splits_of(path)}
+    assert len(sides) > 1
+    assert sum(map(len, sides.values())) == 7
+
+
+def test_the_split_of_a_document_does_not_depend_on_the_others():
+    few, seeds = Proportions(validation=0.3, test=0.3), range(300)
+    places = [few.of(str(seed)) for seed in seeds]
+    assert places == [few.of(str(seed)) for seed in seeds]
+    assert 60 < places.count("validation") < 120 and 60 < places.count("test") < 120
+
+
+def test_proportions_that_leave_nothing_to_train_on_are_refused():
+    with pytest.raises(RecipeError, match="leave nothing to train on"):
+        parse(Recipe, {"source": {"kind": "documentation"}, "split": {"validation": 0.6, "test": 0.4}})
+
+
+@pytest.mark.parametrize(("unit", "expected"), [("line", 4), ("paragraph", 2), ("file", 1)])
+def test_a_plain_text_file_is_cut_into_units(tmp_path: Path, unit: str, expected: int):
+    file = tmp_path / "a.txt"
+    file.write_text("one two three four\nfive six seven eight\n\nnine ten eleven twelve\n一二三四五\n", "utf-8")
+    made = corpus(tmp_path / "c", source={"kind": "files", "paths": [str(file)], "unit": unit})
+    assert made.manifest.scores["read"] == expected
+
+
+def test_a_corpus_of_nothing_is_an_error_that_says_why(tmp_path: Path):
+    source = {"kind": "files", "paths": [str(rows(tmp_path / "a.jsonl", {"text": "x"}, {"text": "y"}))]}
+    with pytest.raises(DataError, match="nothing is left: 2 documents read = 0 kept \\+ 2 dropped \\(2 too short\\)"):
+        corpus(tmp_path / "c", source=source)
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_column_that_is_not_there_is_named(tmp_path: Path):
+    source = {"kind": "files", "paths": [str(rows(tmp_path / "a.jsonl", {"text": "x"}))], "text": "body"}
+    with pytest.raises(DataError, match=r"a\.jsonl: .*'body'"):
+        corpus(tmp_path / "c", source=source)
+
+
+def test_an_empty_split_has_no_file_and_asking_for_it_says_how_to_get_it(tmp_path: Path):
+    source = {"kind": "files", "paths": [str(rows(tmp_path / "a.jsonl", *({"text": text} for text in ENGLISH)))]}
+    path = corpus(tmp_path / "c", source=source, split={"validation": 0, "test": 0}).path
+    assert splits_of(path) == ("train",)
+    with pytest.raises(BundleError, match=r"no test split; make it again with split\.test"):
+        list(read_documents(path, "test"))
+
+
+def test_documentation_becomes_a_corpus_and_a_labelled_set(tmp_path: Path):
+    source = {"kind": "documentation", "libraries": ["click", "httpx", "regex"], "labelled": {"labels": 2, "cap": 60}}
+    made = corpus(tmp_path / "c", source=source, split={"validation": 0.2, "test": 0.2})
+    documents = {split: list(read_documents(made.path, split)) for split in splits_of(made.path)}
+    modules = {split: {d.meta["module"] for d in documents[split]} for split in documents}
+    labelled = {
+        split: [json.loads(line) for line in (made.path / f"classify-{split}.jsonl").read_text("utf-8").splitlines()]
+        for split in documents
+    }
+    for split, found in labelled.items():
+        assert {row["module"] for row in found} <= modules[split]
+    every = [row for found in labelled.values() for row in found]
+    assert len({row["label"] for row in every}) == 2
+    assert near_duplicates([row["text"] for row in every], 0.8) == {}
+
+
+def test_a_part_that_an_earlier_run_has_read_is_not_read_again(tmp_path: Path):
+    files = [f for f in installed_files(Documentation().skip) if f.library == "click"][:FILES_IN_PART]
+    part = Part(tmp_path, tuple(files))
+    written = read_part(part).documents
+    before = (written.stat().st_mtime_ns, written.read_bytes())
+    assert read_part(part).documents == written
+    assert (written.stat().st_mtime_ns, written.read_bytes()) == before
+
+
+def test_several_processes_read_what_one_reads(tmp_path: Path):
+    source = Documentation(libraries=("click", "networkx"))
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    assert list(source.read(tmp_path / "one", 1)) == list(source.read(tmp_path / "two", 2))

@@ -1,0 +1,141 @@
+"""``lathe tokenizer``: standard files, honest figures, and Chinese that is never one long word."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from lathe.core.errors import DataError
+from lathe.core.recipe import parse
+from lathe.tokenizer import Recipe, run
+from lathe.tokenizer.algorithms import BPE, ByteBPE, WordPiece, train_tokenizer
+from lathe.tokenizer.fit import fit_by_script, random_texts
+from lathe.tokenizer.sample import sampled
+
+ALGORITHMS = [WordPiece(), BPE(), ByteBPE()]
+CHINESE = "今天天气很好我们去看电影北京上海"
+CHANCE = random.Random(0)
+TEXTS = ["the good film was not bad", "a great plot in Paris, really"] * 20 + [
+    "".join(CHANCE.choice(CHINESE) for _ in range(30)) for _ in range(40)
+]
+every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda algorithm: algorithm.kind)
+
+
+def trained(algorithm, texts=TEXTS, size: int = 320):
+    return train_tokenizer(algorithm, texts, size)
+
+
+def text_file(folder: Path, texts: list[str] = TEXTS) -> Path:
+    path = folder / "texts.txt"
+    path.write_text("\n".join(texts) + "\n", encoding="utf-8")
+    return path
+
+
+@every_algorithm
+def test_the_result_opens_with_transformers_and_gives_the_same_ids(tmp_path: Path, algorithm):
+    texts = [f"{text} {n}" for n, text in enumerate(TEXTS)]
+    values = {
+        "data": {"train": str(text_file(tmp_path, texts))},
+        "algorithm": {"kind": algorithm.kind},
+        "vocab_size": 300,
+    }
+    made = run(parse(Recipe, values), tmp_path / "t")
+    opened = AutoTokenizer.from_pretrained(made.path, local_files_only=True)
+    assert made.manifest.kind == "tokenizer"
+    assert len(opened) == made.manifest.scores["vocab_size"] <= 320
+    assert {name: getattr(opened, name) for name in algorithm.special} == algorithm.special
+    config = json.loads((made.path / "tokenizer_config.json").read_text("utf-8"))
+    assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert opened("a good film 很好")["input_ids"]
+
+
+@every_algorithm
+def test_training_twice_gives_the_same_vocabulary(algorithm):
+    texts = [*TEXTS, "한국어 영화가 아주 좋았다 한국 영화", "хороший фильм, плохой фильм", "Ångström naïve café ﬁlm"]
+    assert trained(algorithm, texts, 512).get_vocab() == trained(algorithm, texts, 512).get_vocab()
+
+
+@every_algorithm
+def test_no_piece_joins_two_chinese_characters(algorithm):
+    pieces = trained(algorithm).batch_decode([[i] for i in range(len(trained(algorithm)))])
+    assert max(sum(character in CHINESE for character in piece) for piece in pieces) == 1
+
+
+@every_algorithm
+def test_each_frequent_chinese_character_is_one_token(algorithm):
+    tokenizer = trained(algorithm, size=512)
+    assert len(tokenizer(CHINESE, add_special_tokens=False)["input_ids"]) == len(CHINESE)
+
+
+@every_algorithm
+def test_one_very_long_unspaced_line_is_learnt_from_in_moments(algorithm):
+    line = "".join(CHANCE.choice(CHINESE) for _ in range(200_000))
+    assert trained(algorithm, [line])(CHINESE)["input_ids"]
+
+
+@pytest.mark.parametrize("algorithm", [WordPiece(), BPE()], ids=lambda algorithm: algorithm.kind)
+def test_encoders_frame_one_text_and_two(algorithm):
+    tokenizer = trained(algorithm)
+    one, two = tokenizer("film"), tokenizer("film", "film")
+    cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
+    inner = tokenizer("film", add_special_tokens=False)["input_ids"]
+    assert one["input_ids"] == [cls, *inner, sep]
+    assert two["input_ids"] == [cls, *inner, sep, *inner, sep]
+    assert two["token_type_ids"] == [0] * (len(inner) + 2) + [1] * (len(inner) + 1)
+
+
+@every_algorithm
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
+def test_offsets_are_characters_of_the_original_text(algorithm, text: str):
+    offsets = _TRAINED[algorithm.kind](text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    assert all(0 <= start <= end <= len(text) for start, end in offsets)
+    assert [start for start, _ in offsets] == sorted(start for start, _ in offsets)
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
+def test_a_byte_level_tokenizer_restores_any_text(text: str):
+    tokenizer = _TRAINED["byte_bpe"]
+    assert tokenizer.decode(tokenizer(text, split_special_tokens=True)["input_ids"]) == text
+
+
+def test_random_unicode_is_restored_by_bytes_and_honestly_not_by_word_pieces():
+    restored = {
+        kind: sum(fit.restored for fit in fit_by_script(_TRAINED[kind], random_texts(40)).values())
+        for kind in ("byte_bpe", "wordpiece")
+    }
+    assert restored == {"byte_bpe": 40, "wordpiece": 0}
+
+
+def test_fertility_and_coverage_by_script():
+    fits = fit_by_script(_TRAINED["wordpiece"], ["film", "film film", "今天", "☃ film"])
+    latin, han = fits["Latin"], fits["Han"]
+    assert (latin.texts, latin.words, latin.unknown) == (3, 4, 1)
+    assert (han.words, han.tokens, han.bytes) == (2, 2, 6)
+    assert han.ratios()["fertility"] == 1.0
+
+
+def test_held_out_text_of_a_file_is_not_learnt_from(tmp_path: Path):
+    texts = [f"word{n} stands here once" for n in range(400)]
+    made = run(parse(Recipe, {"data": {"train": str(text_file(tmp_path, texts))}, "vocab_size": 256}), tmp_path / "t")
+    assert 0 < made.manifest.scores["held_out"]["Latin"]["texts"] < 40
+
+
+def test_a_file_without_text_is_an_error(tmp_path: Path):
+    (tmp_path / "a.jsonl").write_text("{}\n", encoding="utf-8")
+    with pytest.raises(DataError):
+        run(parse(Recipe, {"data": {"train": str(tmp_path / "a.jsonl")}}), tmp_path / "t")
+
+
+@given(st.lists(st.text("ab好", max_size=9), max_size=30), st.integers(1, 60))
+def test_a_sample_is_bounded_and_does_not_depend_on_the_order(texts: list[str], limit: int):
+    sample = sampled(texts, limit)
+    assert sample == sampled(texts[::-1], limit)
+    assert sum(len(text.encode()) for text in sample) <= limit
+    assert not [text for text in sample if text not in texts]
+
+
+_TRAINED = {algorithm.kind: trained(algorithm) for algorithm in ALGORITHMS}
