@@ -27,7 +27,7 @@ def test_draws_differ_by_seed_epoch_row_and_purpose():
 
 def test_draws_are_uniform_and_uncorrelated():
     draws = uniform(row_seeds(0, 0, row_keys("digest", 400)), "mask", 250)
-    assert 0 <= draws.min() and draws.max() < 1
+    assert draws.min() >= 0 and draws.max() < 1
     assert stats.kstest(draws.ravel(), "uniform").pvalue > 1e-3
     assert abs(np.corrcoef(draws[:-1].ravel(), draws[1:].ravel())[0, 1]) < 0.01
     assert abs(np.corrcoef(draws[:, :-1].ravel(), draws[:, 1:].ravel())[0, 1]) < 0.01

@@ -21,7 +21,7 @@ def make(work):
     return Manifest(kind="report", stage="")
 
 
-def never(work):
+def never(_):
     raise AssertionError("made twice")
 
 
@@ -72,7 +72,7 @@ def test_a_stopped_run_keeps_its_work_folder_and_goes_on(tmp_path):
 
 
 def test_wrong_input_leaves_nothing_behind(tmp_path):
-    def wrong(work):
+    def wrong(_):
         raise DataError("line 3: no")
 
     with pytest.raises(DataError):

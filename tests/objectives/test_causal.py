@@ -29,8 +29,10 @@ def test_the_total_is_minus_the_log_probability_of_each_row_by_itself(gpt2_confi
     torch.manual_seed(0)
     model = GPT2LMHeadModel(gpt2_config).eval()
     logits = [model(input_ids=torch.tensor([row["input_ids"]])).logits[0] for row in ROWS]
-    reference = sum(F.cross_entropy(l[:-1], torch.tensor(row["input_ids"][1:]), reduction="sum")
-                    for l, row in zip(logits, ROWS, strict=True) if len(row["input_ids"]) > 1)  # fmt: skip
+    pairs = [(scores[:-1], torch.tensor(row["input_ids"][1:])) for scores, row in zip(logits, ROWS, strict=True)]
+    reference = sum(
+        F.cross_entropy(scores, following, reduction="sum") for scores, following in pairs if len(following)
+    )
     if packed:
         packing.enable(model)
     (part,) = CausalLM().loss(model, CausalLM().collate(ROWS, row_keys("d", 3), SYMBOLS))

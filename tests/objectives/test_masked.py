@@ -16,7 +16,10 @@ SYMBOLS = Symbols(pad=0, mask=4, size=1000, special=SPECIAL)
 ROWS = [{"input_ids": [2, *np.random.default_rng(i).integers(5, 1000, 120), 3]} for i in range(100)]
 
 
-def collate(epoch=0, rows=ROWS, objective=MaskedLM(mlm_probability=0.2)):
+DEFAULT = MaskedLM(mlm_probability=0.2)
+
+
+def collate(epoch=0, rows=ROWS, objective=DEFAULT):
     batch = objective.collate(rows, row_seeds(0, epoch, row_keys("d", len(rows))), SYMBOLS)
     ids = (
         torch.from_numpy(np.stack([row["input_ids"] for row in rows]))

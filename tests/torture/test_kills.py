@@ -26,7 +26,7 @@ max_steps = 150
 tokens_per_step = 1024
 save_steps = 3
 """
-WORDS = "a team trains its own small model on plain text and serves it the next day without a silent mistake".split()
+WORDS = ["team", "model", "plain", "text", "serves", "small", "next", "day", "silent", "mistake", "trains", "without"]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A bundle: a folder that a stage has finished, with a ``manifest.json`` that tells what it is and how it came about."""
+"""A bundle: a folder that a stage has finished; its ``manifest.json`` tells what it is and how it came about."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -89,7 +89,7 @@ class Bundle:
         return cls(path, manifest)
 
     def verify(self) -> None:
-        """Compare every file with its digest. Raises ``BundleError`` naming the first file that is missing or changed."""
+        """Compare every file with its digest. Raises ``BundleError`` naming the first that is missing or changed."""
         for name, expected in self.manifest.files.items():
             file = self.path / name
             if not file.is_file():

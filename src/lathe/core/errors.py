@@ -28,7 +28,7 @@ class GateError(LatheError):
     exit_code = 3
 
 
-class Stopped(LatheError):
+class Stopped(LatheError):  # noqa: N818 (it is no error: the state has been saved)
     """A signal asked the run to stop; its state has been saved and the same command goes on."""
 
     def __init__(self, message: str, signum: int) -> None:

@@ -5,7 +5,6 @@ or micro-batch. The mixing function is splitmix64 (Steele, Lea and Flood, 2014).
 """
 
 import hashlib
-from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -55,6 +54,6 @@ def permutation(count: int, *parts: int | str) -> np.ndarray[Any, np.dtype[np.in
     return np.argsort(uniform(np.array([scalar_seed(*parts)], np.uint64), "permutation", count)[0], kind="stable")
 
 
-def choose(items: Iterable[str], salt: str, share: float) -> set[str]:
-    """A stable subset: an item is in or out whatever the others are."""
-    return {item for item in items if word(f"{salt}/{item}") < share * 2**64}
+def is_chosen(text: str, ratio: float) -> bool:
+    """Whether ``text`` belongs to a sample of this share: in or out whatever the other texts are."""
+    return word(f"chosen/{text}") < ratio * 2**64

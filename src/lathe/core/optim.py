@@ -18,7 +18,10 @@ Optimizers: TypeAlias = tuple[torch.optim.Optimizer, ...]
 
 @recipe
 class AdamW:
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019): theta <- theta - lr (m / (sqrt(v) + eps) + decay theta)."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+
+    theta <- theta - lr (m / (sqrt(v) + eps) + decay theta), with m and v corrected for their start at 0.
+    """
 
     kind: Literal["adamw"] = "adamw"
     weight_decay: float = Field(0.01, ge=0)
@@ -132,7 +135,7 @@ AnySchedule = Annotated[Constant | Linear | Cosine | WarmupStableDecay, Field(di
 
 
 def rate_factor(schedule: AnySchedule, step: int, total: int, warmup: int) -> float:
-    """Factor of the learning rate for step ``step`` (0-based) of ``total``; it rises over the first ``warmup`` steps."""
+    """Factor of the learning rate for 0-based ``step`` of ``total``; it rises over the first ``warmup`` steps."""
     if step < warmup:
         return (step + 1) / warmup
     return schedule((step - warmup) / max(1, total - warmup))

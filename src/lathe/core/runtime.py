@@ -86,7 +86,7 @@ def stop_flag() -> Iterator[StopFlag]:
     """
     flag = StopFlag()
 
-    def remember(signum: int, frame: FrameType | None) -> None:
+    def remember(signum: int, _: FrameType | None) -> None:
         if flag.signum:
             raise KeyboardInterrupt
         flag.signum = signum

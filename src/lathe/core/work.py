@@ -1,4 +1,4 @@
-"""A run's life: it works in ``OUT.work/``, goes on after any interruption, and ends by renaming a finished folder to OUT."""
+"""A run's life: it works in ``OUT.work/``, goes on after any interruption, and ends by renaming a folder to OUT."""
 
 import fcntl
 import json
@@ -135,7 +135,7 @@ def _claim(path: Path, identity: Mapping[str, Any]) -> None:
     changed = differences(json.loads(file.read_text(encoding="utf-8")), dict(identity))
     if changed:
         raise BundleError(
-            f"{path}: holds an unfinished run of another recipe; finish that one, choose another -o, or delete the folder. "
+            f"{path}: holds an unfinished run of another recipe; finish that one, choose another -o, or delete it. "
             "What differs:\n" + "\n".join(f"  {line.removeprefix('recipe.')}" for line in changed)
         )
     say(f"{path}: going on with an unfinished run")

@@ -123,7 +123,7 @@ class GPT2:
 
 @recipe
 class FromConfig:
-    """Any architecture of transformers, new weights: the shape comes from a ``config.json``, the vocabulary from the tokenizer."""
+    """Any architecture of transformers, new weights: its shape is a ``config.json``, its words the tokenizer's."""
 
     kind: Literal["config"] = "config"
     path: Path

@@ -22,8 +22,8 @@ class MaskedLM:
     """Hide some tokens and predict them from the rest.
 
     Of the chosen positions 80 % become the mask token, 10 % a random token, 10 % stay: the model cannot tell which
-    tokens it may trust. Special tokens and padding are never chosen; every epoch chooses anew. The default rate is above
-    BERT's 15 % after Wettig et al. (2023).
+    tokens it may trust. Special tokens and padding are never chosen; every epoch chooses anew. The default rate is
+    above BERT's 15 % after Wettig et al. (2023).
     """
 
     auto_model: ClassVar = AutoModelForMaskedLM

@@ -16,7 +16,7 @@ from lathe.core.bundle import Bundle, Manifest, is_bundle
 from lathe.core.documents import Split, read_texts, splits_of
 from lathe.core.errors import RecipeError
 from lathe.core.fit import Course, fit
-from lathe.core.keyed import permutation, row_seeds
+from lathe.core.keyed import is_chosen, permutation, row_seeds
 from lathe.core.learn import Train
 from lathe.core.optim import AdamW, AnyOptimizer
 from lathe.core.recipe import recipe
@@ -30,6 +30,9 @@ from lathe.models.pretrained import new_model, open_config, open_model, open_tok
 from lathe.objectives import AnyObjective, MaskedLM
 from lathe.tasks.encoding import longest_input
 
+ROWS_ON_THE_WAY, ROWS_AT_THE_END = 500, 4000
+"""Validation rows that the loss is measured on: few while the run lasts, most at its end."""
+
 
 @recipe
 class Data:
@@ -37,6 +40,8 @@ class Data:
     """Text to learn from: a corpus bundle, or a file of text, JSONL, CSV or Parquet, plain or compressed."""
     validation: Path | None = None
     """Text to measure on; a corpus bundle brings its own."""
+    sample_ratio: float = Field(1.0, gt=0, le=1)
+    """Share of the training documents that is used, chosen by their text: for a run too short to read them all."""
 
 
 @recipe
@@ -85,7 +90,7 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     config = open_config(recipe.base) if recipe.base else recipe.model.config(tokenizer)
     if recipe.max_length > (longest := longest_input(tokenizer, config, limit=1 << 30)):
         raise RecipeError(f"max_length: {recipe.max_length} is more than this model takes ({longest})")
-    train = _tokens(recipe.data.train, "train", recipe, tokenizer, work)
+    train = _tokens(recipe.data.train, "train", recipe, tokenizer, work, recipe.data.sample_ratio)
     validation = _validation(recipe, tokenizer, work)
     seed = recipe.train.seed
     if recipe.base:
@@ -93,7 +98,8 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     else:
         model = new_model(recipe.objective.auto_model, config, seed)
     say(
-        f"{config.model_type}, {model.num_parameters():,} parameters; {len(train):,} rows, {train.lengths.sum():,} tokens"
+        f"{config.model_type}, {model.num_parameters():,} parameters; "
+        f"{len(train):,} rows, {train.lengths.sum():,} tokens"
     )
     scores = _train(recipe, model, Symbols.of(tokenizer), train, validation, work)
     saved = save_model(model, tokenizer, work.result)
@@ -102,11 +108,14 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     )
 
 
-def _tokens(path: Path, split: Split, recipe: Recipe, tokenizer: Any, work: Work) -> TokenFile:
+def _tokens(
+    path: Path, split: Split, recipe: Recipe, tokenizer: Any, work: Work, sample_ratio: float = 1.0
+) -> TokenFile:
     """The text as tokens, made once and kept in the work folder: a run that goes on finds them there."""
     folder = work.path / f"tokens-{split}"
     if not folder.is_dir():
-        TokenFile.write(folder, read_texts(path, split), tokenizer, recipe.max_length)
+        texts = (text for text in read_texts(path, split) if is_chosen(text, sample_ratio))
+        TokenFile.write(folder, texts, tokenizer, recipe.max_length)
     return TokenFile.open(folder)
 
 
@@ -115,13 +124,8 @@ def _validation(recipe: Recipe, tokenizer: Any, work: Work) -> TokenFile | None:
     if given is None and (not is_bundle(recipe.data.train) or "validation" not in splits_of(recipe.data.train)):
         say("no validation text: only the training loss is measured")
         return None
-    return _tokens(
-        given or recipe.data.train,
-        "validation" if given is None or is_bundle(given) else "train",
-        recipe,
-        tokenizer,
-        work,
-    )
+    split: Split = "validation" if given is None or is_bundle(given) else "train"
+    return _tokens(given or recipe.data.train, split, recipe, tokenizer, work)
 
 
 def _train(
@@ -136,14 +140,16 @@ def _train(
     memory: dict[str, Any] = {}
     for step in fit(model, course, config, work, memory):
         if validation is not None and (step.number % every == 0 or step.number == total):
-            memory["validation_loss"] = mean_loss(model, recipe.objective, validation, symbols, config)
+            rows = ROWS_AT_THE_END if step.number == total else ROWS_ON_THE_WAY
+            memory["validation_loss"] = mean_loss(model, recipe.objective, validation, symbols, config, rows)
             work.log("evaluation", step=step.number, loss=memory["validation_loss"])
             say(f"step {step.number} of {total}: validation loss {memory['validation_loss']:.4f} nats")
     if "validation_loss" in memory:
         scores |= {"validation_loss": memory["validation_loss"]}
         gain = scores["unigram_entropy"] - memory["validation_loss"]
         say(
-            f"unigram entropy {scores['unigram_entropy']:.3f} nats a token (the baseline); the model is {gain:.3f} below"
+            f"unigram entropy {scores['unigram_entropy']:.3f} nats a token (the baseline); "
+            f"the model is {gain:.3f} below"
         )
     return scores | {"steps": total}
 
@@ -154,7 +160,7 @@ def mean_loss(
     tokens: TokenFile,
     symbols: Symbols,
     config: PretrainTrain,
-    most: int = 2000,
+    most: int,
 ) -> float:
     """Mean loss in nats per item over (at most ``most``) rows, with the same masks every time."""
     model.eval()

@@ -22,7 +22,7 @@ from lathe.pretrain import Recipe
 
 WARM_UP_STEPS = 3
 TEXTS = 2000  # that the measurement learns from
-FEWEST_STEPS, MOST_STEPS = 1200, 20_000
+FEWEST_STEPS, MOST_STEPS = 500, 20_000
 """However slow or fast a machine seems: with fewer steps the network learns little, more do not fit its text."""
 
 
@@ -41,7 +41,7 @@ def steps_within(seconds: float, step_seconds: float) -> int:
     """As many steps as fit, within bounds.
 
     >>> steps_within(97, 0.08), steps_within(97, 60), steps_within(97, 1e-4)
-    (1212, 1200, 20000)
+    (1212, 500, 20000)
     """
     return min(max(int(seconds / step_seconds), FEWEST_STEPS), MOST_STEPS)
 

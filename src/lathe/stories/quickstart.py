@@ -43,7 +43,7 @@ PAIRS = (
 
 @recipe
 class Recipe:
-    pretrain_seconds: float = Field(97.0, gt=0)
+    pretrain_seconds: float = Field(95.0, gt=0)
     """Length of pretraining: this machine is measured to choose encoder.train.max_steps, where that is not given."""
     measure_seconds: float = Field(5.0, gt=0)
     """Length of that measurement."""
@@ -51,7 +51,7 @@ class Recipe:
     """For fine-tuning the same network without pretraining: as many runs as fit, one at least."""
     untrained_runs: int = Field(3, ge=1)
     """Most of these runs."""
-    speed_seconds: float = Field(2.0, gt=0)
+    speed_seconds: float = Field(1.0, gt=0)
     """For measuring the speed of each model."""
     corpus: dict[str, Any] = field(default_factory=dict)
     """Options of `lathe corpus`, for instance corpus.source.labelled.labels=12."""

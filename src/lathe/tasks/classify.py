@@ -30,9 +30,9 @@ class Classify:
 
     kind: Literal["classify"] = "classify"
     labels: tuple[str, ...] | None = None
-    """Names of the labels, in the order of the head's outputs; the sorted names in the training data where not given."""
+    """Names of the labels, in the order of the head's outputs; the sorted names in the training data if not given."""
     max_length: int | None = Field(None, ge=3)
-    """Longest text in tokens; what is cut off is counted and said. As the model allows (at most 512) where not given."""
+    """Longest text in tokens; what is cut off is counted and said. As the model allows (at most 512) if not given."""
 
     @property
     def outputs(self) -> tuple[str, ...]:

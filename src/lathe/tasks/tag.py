@@ -38,9 +38,9 @@ class Tag:
 
     kind: Literal["tag"] = "tag"
     labels: tuple[str, ...] | None = None
-    """Names of the span labels; the sorted names in the training data where not given."""
+    """Names of the span labels; the sorted names in the training data if not given."""
     max_length: int | None = Field(None, ge=3)
-    """Longest text in tokens; what is cut off is counted and said. As the model allows (at most 512) where not given."""
+    """Longest text in tokens; what is cut off is counted and said. As the model allows (at most 512) if not given."""
 
     @property
     def outputs(self) -> tuple[str, ...]:
