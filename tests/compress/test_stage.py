@@ -18,6 +18,7 @@ from lathe.core.work import read_log
 from lathe.models.pretrained import open_model
 from lathe.runtimes import onnx
 from lathe.runtimes.eager import torch_forward
+from lathe.tasks import training
 
 LEARN = {"max_steps": 6, "batch_size": 8, "learning_rate": 3e-3, "precision": "fp32", "save_steps": 2, "eval_steps": 2}
 DISTILL = {"kind": "distill", "student": {"layers": 1}, "train": LEARN}
@@ -78,17 +79,17 @@ def test_spans_are_distilled_too(make_teacher, tag, write, tmp_path):
 
 def test_a_stopped_distillation_resumes_bit_equal_without_asking_the_teacher_again(recipe, tmp_path, monkeypatch):
     run(recipe(DISTILL), tmp_path / "whole")
-    keep_best, asked = distill.keep_best, []
+    keep_best, asked = training.keep_best, []
 
     def stop_at_step_2(work, model, memory, step, score):
         keep_best(work, model, memory, step, score)
         if step == 2:
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(distill, "keep_best", stop_at_step_2)
+    monkeypatch.setattr(training, "keep_best", stop_at_step_2)
     with pytest.raises(Stopped):
         run(recipe(DISTILL), tmp_path / "cut")
-    monkeypatch.setattr(distill, "keep_best", keep_best)
+    monkeypatch.setattr(training, "keep_best", keep_best)
     monkeypatch.setattr(distill, "logits_of", lambda *arguments: asked.append(arguments))
     run(recipe(DISTILL), tmp_path / "cut")
     assert asked == []

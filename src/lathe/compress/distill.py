@@ -10,16 +10,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 
 from lathe.compress.candidate import Candidate, Splits, asked, flat_positions, logits_of
 from lathe.compress.student import AnyStudent, Base, Layers, check_same_tokens
 from lathe.core import checkpoint
-from lathe.core.batches import EncodedRows, Plan, StepSize
+from lathe.core.batches import EncodedRows
 from lathe.core.errors import RecipeError
-from lathe.core.fit import Course, fit, keep_best, restore_best
+from lathe.core.fit import restore_best
 from lathe.core.keyed import Seeds
-from lathe.core.learn import Train
 from lathe.core.predictor import TaskPredictor
 from lathe.core.recipe import recipe
 from lathe.core.report import progress, say
@@ -29,7 +27,8 @@ from lathe.models.pretrained import open_model, save_model
 from lathe.runtimes.eager import torch_forward
 from lathe.tasks import AnyTask
 from lathe.tasks.encoding import longest_input
-from lathe.tasks.examples import Examples, evaluate
+from lathe.tasks.examples import Examples
+from lathe.tasks.training import TaskTrain, train_on
 
 ROWS_PER_BLOCK = 4096
 """Rows whose soft targets are saved together: what a kill may cost."""
@@ -37,15 +36,11 @@ COMPARED_TEXTS = 1000
 
 
 @recipe
-class DistillTrain(Train):
+class DistillTrain(TaskTrain):
     learning_rate: float = Field(2e-4, gt=0)
     """Highest learning rate."""
     epochs: float = Field(6.0, gt=0)
     """Passes over the training rows."""
-    batch_size: int = Field(32, ge=1)
-    """Rows in each optimizer step."""
-    eval_steps: int | None = Field(None, ge=1)
-    """Steps between evaluations; without it once an epoch."""
 
 
 @recipe
@@ -81,34 +76,15 @@ class Distill:
         student = self.student.make(given.folder, task, tokenizer, self.train.seed)
         say(f"student: {student.config.model_type}, {student.num_parameters():,} parameters")
         learning = TaskPredictor(task, tokenizer, torch_forward(student, self.train.precision))
-        notes = self._train(student, learning, targets, splits, work)
+        rows = [dict(row) | {"soft": soft} for row, soft in zip(splits["train"].encoded, targets, strict=True)]
+        source = EncodedRows(rows, splits["train"].keys)
+        objective = SoftTargets(task, self.temperature, self.alpha)
+        notes = train_on(objective, source, student, learning, splits["validation"], self.train, work)
+        restore_best(work, student)
         runtime = save_model(student, tokenizer, folder)
         saved = open_model(task.auto_model, folder).model  # what is measured and goes on is what was written
         predictor = TaskPredictor(task, tokenizer, torch_forward(saved))
         return Candidate("distill", predictor, folder, runtime, saved, notes)
-
-    def _train(
-        self, student: PreTrainedModel, predictor: TaskPredictor, targets: Sequence[Tensor], splits: Splits, work: Work
-    ) -> dict[str, Any]:
-        task, config = predictor.task, self.train
-        rows = [dict(row) | {"soft": soft} for row, soft in zip(splits["train"].encoded, targets, strict=True)]
-        source = EncodedRows(rows, splits["train"].keys)
-        plan = Plan(source.lengths, StepSize(config.batch_size), config.seed)
-        total = config.max_steps or plan.count(config.epochs)
-        every = config.eval_steps or plan.count(1)
-        objective = SoftTargets(task, self.temperature, self.alpha)
-        course = Course(objective, source, Symbols.of(predictor.tokenizer), plan, total)
-        golds = [task.gold(row) for row in splits["validation"].rows]
-        memory: dict[str, Any] = {}
-        for step in fit(student, course, config, work, memory):
-            if step.number % every == 0 or step.number == total:
-                scores = evaluate(task.metrics, golds, predictor.predict(splits["validation"].encoded))
-                work.log("evaluation", step=step.number, **scores)
-                found = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
-                say(f"step {step.number} of {total}: validation {found}")
-                keep_best(work, student, memory, step.number, scores[next(iter(task.metrics))])
-        restore_best(work, student)
-        return {"best_step": memory["best_step"], "steps": total}
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,13 @@ from pydantic import Field
 from transformers import PreTrainedModel
 
 from lathe.core import runtime
-from lathe.core.batches import EncodedRows, Plan, StepSize
+from lathe.core.batches import EncodedRows
 from lathe.core.bundle import Bundle, Manifest
 from lathe.core.data import Columns, write_quarantine
-from lathe.core.fit import Course, fit, keep_best, restore_best
-from lathe.core.learn import Train
+from lathe.core.fit import restore_best
 from lathe.core.predictor import TaskPredictor
 from lathe.core.recipe import dump, recipe
 from lathe.core.report import say
-from lathe.core.types import Symbols
 from lathe.core.work import Work, run_stage
 from lathe.models.baselines import baseline
 from lathe.models.pretrained import open_config, open_model, open_tokenizer, save_model, summary
@@ -25,6 +23,7 @@ from lathe.runtimes.eager import torch_forward
 from lathe.tasks import AnyTask
 from lathe.tasks.encoding import longest_input
 from lathe.tasks.examples import Examples, encode, evaluate, hold_out, read_tables, resolve, use_of
+from lathe.tasks.training import TaskTrain, score, train_on
 
 
 @recipe
@@ -42,15 +41,9 @@ class Data:
 
 
 @recipe
-class FinetuneTrain(Train):
+class FinetuneTrain(TaskTrain):
     learning_rate: float = Field(1.5e-4, gt=0)
     """Highest learning rate."""
-    epochs: float = Field(4.0, gt=0)
-    """Passes over the training rows."""
-    batch_size: int = Field(32, ge=1)
-    """Rows in each optimizer step."""
-    eval_steps: int | None = Field(None, ge=1)
-    """Steps between evaluations; without it once an epoch."""
 
 
 @recipe
@@ -102,23 +95,12 @@ def _train(
 ) -> dict[str, Any]:
     """Train, keep the best model by the task's first metric, and score it."""
     source = EncodedRows(splits["train"].encoded, splits["train"].keys)
-    plan = Plan(source.lengths, StepSize(config.batch_size), config.seed)
-    total = config.max_steps or plan.count(config.epochs)
-    every = config.eval_steps or plan.count(1)
-    course = Course(task, source, Symbols.of(tokenizer), plan, total)
     predictor = TaskPredictor(task, tokenizer, torch_forward(model, config.precision))
-    selector = next(iter(task.metrics))
-    memory: dict[str, Any] = {}
-    for step in fit(model, course, config, work, memory):
-        if step.number % every == 0 or step.number == total:
-            scores = score(task, predictor, splits["validation"])
-            work.log("evaluation", step=step.number, **scores)
-            say(f"step {step.number} of {total}: validation " + ", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
-            keep_best(work, model, memory, step.number, scores[selector])
-    if memory["best_step"] != total:
+    taken = train_on(task, source, model, predictor, splits["validation"], config, work)
+    if taken["best_step"] != taken["steps"]:
         save_model(model, tokenizer, work.result / "last")
         restore_best(work, model)
-    return _final_scores(task, predictor, splits) | {"best_step": memory["best_step"], "steps": total}
+    return _final_scores(task, predictor, splits) | taken
 
 
 def _final_scores(task: AnyTask, predictor: TaskPredictor, splits: Mapping[str, Examples]) -> dict[str, Any]:
@@ -128,7 +110,7 @@ def _final_scores(task: AnyTask, predictor: TaskPredictor, splits: Mapping[str, 
     for name in ("validation", "test"):
         if name in splits:
             golds = [task.gold(row) for row in splits[name].rows]
-            scores[name] = score(task, predictor, splits[name])
+            scores[name] = score(predictor, splits[name])
             scores[f"{name}_baseline"] = evaluate(task.metrics, golds, simple(splits[name].rows))
             both = [
                 f"{metric} {value:.4f} (baseline {scores[f'{name}_baseline'][metric]:.4f})"
@@ -136,8 +118,3 @@ def _final_scores(task: AnyTask, predictor: TaskPredictor, splits: Mapping[str, 
             ]
             say(f"{name}: " + ", ".join(both))
     return scores
-
-
-def score(task: AnyTask, predictor: TaskPredictor, examples: Examples) -> dict[str, float]:
-    golds = [task.gold(row) for row in examples.rows]
-    return evaluate(task.metrics, golds, predictor.predict(examples.encoded))

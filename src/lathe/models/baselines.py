@@ -25,7 +25,7 @@ def baseline(kind: str) -> Callable[[Sequence[Row]], Predictor]:
 def tfidf_logistic(rows: Sequence[Row]) -> "TfidfLogistic":
     """TF-IDF over words and word pairs (characters in Chinese) with logistic regression; rows have text and label."""
     vectorizer = TfidfVectorizer(analyzer=_terms, sublinear_tf=True, min_df=2 if len(rows) >= 1000 else 1)
-    classifier = LogisticRegression(C=10.0, max_iter=300)
+    classifier = LogisticRegression(C=10.0, solver="saga", tol=1e-3, max_iter=300, random_state=0)
     classifier.fit(vectorizer.fit_transform([row["text"] for row in rows]), [row["label"] for row in rows])
     return TfidfLogistic(vectorizer, classifier)
 

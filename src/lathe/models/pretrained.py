@@ -122,8 +122,8 @@ def _placed(model: Any) -> PreTrainedModel:
 
 
 def summary(names: Sequence[str]) -> str:
-    """Weight names in brief: their distinct first parts."""
-    return ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
+    """Weight names in brief: the modules they belong to."""
+    return ", ".join(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Runtime:

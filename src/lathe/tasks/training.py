@@ -1,0 +1,63 @@
+"""Training for a task: evaluate between the steps, keep the best model by the task's first metric."""
+
+from typing import Any
+
+from pydantic import Field
+from transformers import PreTrainedModel
+
+from lathe.core.batches import Plan, Source, StepSize
+from lathe.core.fit import Course, fit, keep_best
+from lathe.core.learn import Train
+from lathe.core.predictor import TaskPredictor
+from lathe.core.recipe import recipe
+from lathe.core.report import say
+from lathe.core.types import Objective, Symbols
+from lathe.core.work import Work
+from lathe.tasks.examples import Examples, evaluate
+
+
+@recipe
+class TaskTrain(Train):
+    """What training on labelled rows can be told."""
+
+    epochs: float = Field(4.0, gt=0)
+    """Passes over the training rows."""
+    batch_size: int = Field(32, ge=1)
+    """Rows in each optimizer step."""
+    eval_steps: int | None = Field(None, ge=1)
+    """Steps between evaluations; without it once an epoch."""
+
+
+def train_on(
+    objective: Objective,
+    source: Source,
+    model: PreTrainedModel,
+    predictor: TaskPredictor,
+    validation: Examples,
+    config: TaskTrain,
+    work: Work,
+) -> dict[str, Any]:
+    """Train ``model``, which ``predictor`` predicts with; returns the best step and the number of steps.
+
+    The model ends as it was after the last step; ``restore_best`` brings back the best one.
+    """
+    plan = Plan(source.lengths, StepSize(config.batch_size), config.seed)
+    total = config.max_steps or plan.count(config.epochs)
+    every = config.eval_steps or plan.count(1)
+    course = Course(objective, source, Symbols.of(predictor.tokenizer), plan, total)
+    selector = next(iter(predictor.task.metrics))
+    memory: dict[str, Any] = {}
+    for step in fit(model, course, config, work, memory):
+        if step.number % every == 0 or step.number == total:
+            scores = score(predictor, validation)
+            work.log("evaluation", step=step.number, **scores)
+            found = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+            say(f"step {step.number} of {total}: validation {found}")
+            keep_best(work, model, memory, step.number, scores[selector])
+    return {"best_step": memory["best_step"], "steps": total}
+
+
+def score(predictor: TaskPredictor, examples: Examples) -> dict[str, float]:
+    """Every metric of the task on labelled rows."""
+    golds = [predictor.task.gold(row) for row in examples.rows]
+    return evaluate(predictor.task.metrics, golds, predictor.predict(examples.encoded))
