@@ -74,7 +74,7 @@ def test_a_changed_machine_does_not_change_a_run_that_has_begun(tmp_path, monkey
     first = quickstart._paced(step, recipe, plan)
     monkeypatch.setattr(quickstart, "step_seconds", lambda *_: 0.02)
     assert quickstart._paced(step, recipe, plan).recipe == first.recipe
-    assert first.recipe.train.max_steps == 9500
+    assert first.recipe.train.max_steps == int(recipe.pretrain_seconds / 0.01)
 
 
 def test_a_given_number_of_steps_is_not_measured(tmp_path):

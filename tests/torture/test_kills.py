@@ -22,7 +22,7 @@ hidden_size = 64
 num_hidden_layers = 2
 num_attention_heads = 2
 [train]
-max_steps = 150
+max_steps = 600
 tokens_per_step = 1024
 save_steps = 3
 """
@@ -49,7 +49,7 @@ def pretrain() -> list[str]:
 
 
 def finetune() -> list[str]:
-    options = ["train.epochs=2", "train.save_steps=3", "train.eval_steps=20", "train.batch_size=32"]
+    options = ["train.epochs=6", "train.save_steps=3", "train.eval_steps=20", "train.batch_size=32"]
     return ["finetune", "base=encoder", "task.kind=classify", "data.train=rows.jsonl", *options]
 
 
@@ -61,24 +61,34 @@ def lathe(folder: Path, *arguments: str) -> None:
     subprocess.run(command(*arguments), cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+def timed(folder: Path, *arguments: str) -> float:
+    started_s = time.monotonic()
+    lathe(folder, *arguments)
+    return time.monotonic() - started_s
+
+
 @pytest.mark.torture
 @pytest.mark.parametrize("arguments", [pretrain(), finetune()], ids=["pretrain", "finetune"])
 def test_twenty_kills_change_no_bit_of_the_weights(folder, arguments):
-    started_s = time.monotonic()
-    lathe(folder, *arguments, "-o", f"unbroken-{arguments[0]}")
-    seconds = time.monotonic() - started_s
+    whole_s = timed(folder, *arguments, "-o", f"unbroken-{arguments[0]}")
+    start_s = timed(folder, *arguments, "-o", f"unbroken-{arguments[0]}")  # finds its result: the time to begin and end
     out, kills, draw = folder / f"killed-{arguments[0]}", 0, random.Random(1)
     while kills < KILLS and not out.exists():
         process = subprocess.Popen(
-            command(*arguments, "-o", out.name), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            command(*arguments, "-o", out.name),
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
-        )  # fmt: skip
-        time.sleep(draw.uniform(0.2, 1.0) * seconds * 0.9)
+        )
+        time.sleep(0.8 * start_s + draw.uniform(0, 0.1) * (whole_s - start_s))
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             kills += 1
         assert process.wait() in (0, -signal.SIGKILL)
+    saved = sorted((folder / f"{out.name}.work" / "checkpoints").glob("step-*"))
+    assert saved, "no kill came late enough to matter"
     lathe(folder, *arguments, "-o", out.name)  # the same command goes on, unattended
-    print(f"{arguments[0]}: {kills} kills")
+    print(f"{arguments[0]}: {kills} kills, the last of them after {saved[-1].name}")
     weights = [file_digest(folder / f"{name}-{arguments[0]}" / "model.safetensors") for name in ("unbroken", "killed")]
     assert weights[0] == weights[1]
