@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers import PreTrainedModel
@@ -18,6 +18,10 @@ from lathe.core.work import Work
 
 SAVE_EVERY_S = 120.0
 """Seconds between checkpoints where ``train.save_steps`` is not given."""
+
+
+PADDED_WINDOW = 32
+"""Steps among which rows of like length are gathered where a family cannot run without padding."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,10 @@ def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memor
     The same call after a kill goes on from the newest checkpoint with ``memory`` as it was there, and takes exactly the
     steps that an unbroken run would have taken. Raises ``Stopped`` after saving when SIGINT or SIGTERM came.
     """
+    plan = course.plan
     if reason := packing.enable(model):
-        say(f"runs padded: {reason}")
+        say(f"runs padded, rows of like length together: {reason}")
+        plan = replace(plan, window=PADDED_WINDOW)
     packing.fast_dropout(model)
     state = State(config.optimizer(model))
     found = checkpoint.newest(work.checkpoints)
@@ -47,7 +53,7 @@ def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memor
         memory.update(found.values)
     work.rewind_log(state.step)
     steps = ahead(
-        batches(course.source, course.objective, course.symbols, course.plan, config.tokens_per_batch, start=state.step)
+        batches(course.source, course.objective, course.symbols, plan, config.tokens_per_batch, start=state.step)
     )
     with closing(steps), stop_flag() as stop, progress("training", course.total, "steps") as meter:
         meter.skip(state.step)

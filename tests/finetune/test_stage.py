@@ -1,0 +1,114 @@
+"""Fine-tuning as a user starts it: what comes out, what is said, what is refused, and what survives a stop."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
+
+from lathe import load
+from lathe.core import fit as fit_module
+from lathe.core.digest import file_digest
+from lathe.core.errors import DataError, RecipeError, Stopped
+from lathe.core.recipe import parse
+from lathe.core.work import read_log
+from lathe.finetune import Recipe, run
+
+ROWS = [("good film", "pos"), ("great plot", "pos"), ("bad film", "neg"), ("awful plot", "neg")]
+
+
+@pytest.fixture
+def base(tmp_path, tokenizer, bert_config) -> Path:
+    torch.manual_seed(0)
+    bert_config.hidden_dropout_prob = bert_config.attention_probs_dropout_prob = 0.1
+    AutoModelForMaskedLM.from_config(bert_config).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def train(tmp_path) -> Path:
+    rows = [{"text": f"{text} {i}", "label": label} for i in range(12) for text, label in ROWS]
+    file = tmp_path / "train.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def recipe(base, train):
+    def make(**changes) -> Recipe:
+        values = {"base": base, "data": {"train": train}, "task": {"kind": "classify"}}
+        options = {"epochs": 3, "batch_size": 8, "learning_rate": 0.01, "precision": "fp32", "save_steps": 2}
+        return parse(Recipe, values | {"train": options | changes.pop("train", {})} | changes)
+
+    return make
+
+
+def test_the_result_opens_with_transformers_and_answers_like_it(recipe, tmp_path, tokenizer):
+    """Parity chain: the logits of the standard checkpoint are the scores of the loaded bundle."""
+    bundle = run(recipe(), tmp_path / "out")
+    texts = ["good film", "awful", "the plot is not bad 3"]
+    answers = load(bundle.path)(texts)
+    model = AutoModelForSequenceClassification.from_pretrained(bundle.path).eval()
+    assert model.config.id2label == {0: "neg", 1: "pos"}
+    for text, answer in zip(texts, answers, strict=True):
+        logits = model(**tokenizer(text, return_tensors="pt")).logits[0]
+        torch.testing.assert_close(torch.tensor(list(answer.scores.values())), logits.softmax(-1), rtol=1e-5, atol=1e-6)
+
+
+def test_scores_have_the_baseline_beside_them_and_say_which_step_was_best(recipe, tmp_path):
+    bundle = run(recipe(), tmp_path / "out")
+    scores = bundle.manifest.scores
+    assert {"validation", "validation_baseline", "best_step", "steps"} <= scores.keys()
+    evaluations = [line for line in read_log(bundle.path) if line["event"] == "evaluation"]
+    best = max(evaluations, key=lambda line: line["accuracy"])
+    assert (scores["best_step"], scores["validation"]["accuracy"]) == (best["step"], best["accuracy"])
+    assert (bundle.path / "last").is_dir() == (scores["best_step"] != scores["steps"])
+    assert bundle.manifest.task["labels"] == ["neg", "pos"]
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 7])
+def test_a_run_stopped_by_a_signal_goes_on_to_the_same_bits(recipe, tmp_path, monkeypatch, stop_at):
+    whole = run(recipe(), tmp_path / "whole")
+    record = fit_module._record
+
+    def stop(step, work, meter):
+        record(step, work, meter)
+        if step.number == stop_at:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(fit_module, "_record", stop)
+    with pytest.raises(Stopped):
+        run(recipe(), tmp_path / "cut")
+    monkeypatch.setattr(fit_module, "_record", record)
+    cut = run(recipe(), tmp_path / "cut")
+    assert file_digest(cut.path / "model.safetensors") == file_digest(whole.path / "model.safetensors")
+    steps = [line["step"] for line in read_log(cut.path) if line["event"] == "step"]
+    assert steps == [line["step"] for line in read_log(whole.path) if line["event"] == "step"]
+
+
+def test_a_padded_family_says_so_once_and_learns_as_well(recipe, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(fit_module.packing, "enable", lambda _: "this family is not verified")
+    run(recipe(), tmp_path / "out")
+    assert capsys.readouterr().err.count("runs padded, rows of like length together: this family is not verified") == 1
+
+
+def test_a_label_only_the_validation_rows_have_is_refused_with_file_and_line(recipe, tmp_path, train):
+    other = tmp_path / "validation.jsonl"
+    other.write_text('{"text": "good", "label": "pos"}\n{"text": "hm", "label": "meh"}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"validation\.jsonl:2: label 'meh' is not one of neg, pos"):
+        run(recipe(data={"train": train, "validation": other}), tmp_path / "out")
+    assert not (tmp_path / "out").exists() and not (tmp_path / "out.work").exists()
+
+
+def test_a_length_the_model_does_not_take_is_refused(recipe, tmp_path):
+    with pytest.raises(RecipeError, match="task.max_length: 64 is more than this model takes"):
+        run(recipe(task={"kind": "classify", "max_length": 64}), tmp_path / "out")
+
+
+def test_the_same_seed_gives_the_same_model_and_another_seed_another(recipe, tmp_path):
+    digests = [file_digest(run(recipe(train={"seed": seed}), tmp_path / f"{i}").path / "model.safetensors")
+               for i, seed in enumerate((0, 0, 1))]  # fmt: skip
+    assert digests[0] == digests[1] != digests[2]

@@ -1,0 +1,76 @@
+"""Pretraining as a user starts it: from scratch, continued, and in two languages."""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
+from lathe.core.errors import RecipeError
+from lathe.core.recipe import parse
+from lathe.pretrain import Recipe, run
+
+SHAPES = {
+    "masked": {"kind": "bert", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2},
+    "causal": {"kind": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2},
+}
+
+
+@pytest.fixture
+def recipe(tmp_path, tokenizer):
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    texts = ["the film is good", "影片很好", "the plot is not bad", "a great film in Paris"] * 40
+    (tmp_path / "texts.txt").write_text("\n".join(texts), encoding="utf-8")
+    (tmp_path / "held.txt").write_text("\n".join(texts[:8]), encoding="utf-8")
+
+    def make(**changes) -> Recipe:
+        data = {"train": tmp_path / "texts.txt", "validation": tmp_path / "held.txt"}
+        train = {"tokens_per_step": 128, "learning_rate": 0.02, "precision": "fp32", "epochs": 8}
+        values = {"data": data, "tokenizer": tmp_path / "tokenizer", "max_length": 16, "train": train}
+        return parse(Recipe, values | changes)
+
+    return make
+
+
+@pytest.mark.parametrize(("kind", "auto_model"), [("masked", AutoModelForMaskedLM), ("causal", AutoModelForCausalLM)])
+def test_a_new_model_learns_more_than_word_frequencies_and_opens_with_transformers(recipe, tmp_path, kind, auto_model):
+    bundle = run(recipe(objective={"kind": kind}, model=SHAPES[kind]), tmp_path / "out")
+    scores = bundle.manifest.scores
+    assert scores["validation_loss"] < scores["unigram_entropy"]
+    model = auto_model.from_pretrained(bundle.path)
+    assert model.config.vocab_size % 64 == 0
+
+
+def test_a_continued_model_starts_where_the_first_one_ended(recipe, tmp_path):
+    first = run(recipe(model=SHAPES["masked"]), tmp_path / "first")
+    again = {"tokenizer": None, "base": tmp_path / "first", "train": {"max_steps": 1, "learning_rate": 1e-9}}
+    second = run(recipe(**again), tmp_path / "second")
+    assert second.manifest.scores["validation_loss"] == pytest.approx(
+        first.manifest.scores["validation_loss"], abs=0.02
+    )
+    assert second.manifest.parents[0].sha256 == first.digest
+
+
+def test_a_sample_uses_a_share_of_the_documents(recipe, tmp_path, capsys):
+    data = recipe().data
+    small = {"train": data.train, "validation": data.validation, "sample_ratio": 0.5}
+    run(recipe(model=SHAPES["masked"], data=small, train={"max_steps": 1}), tmp_path / "out")
+    rows = int(capsys.readouterr().err.split("parameters; ")[1].split(" rows")[0])
+    assert 0 < rows < 160
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_either_a_tokenizer_or_a_base_is_needed(recipe, tmp_path, both):
+    changes = {"base": tmp_path} if both else {"tokenizer": None}
+    with pytest.raises(RecipeError, match="give either `base`"):
+        run(recipe(**changes), tmp_path / "out")
+
+
+def test_rows_longer_than_the_model_takes_are_refused(recipe, tmp_path):
+    shape = SHAPES["masked"] | {"max_position_embeddings": 8}
+    with pytest.raises(RecipeError, match="max_length: 16 is more than this model takes"):
+        run(recipe(model=shape), tmp_path / "out")
+
+
+def test_two_runs_are_equal_bit_for_bit(recipe, tmp_path):
+    models = [AutoModelForMaskedLM.from_pretrained(run(recipe(model=SHAPES["masked"]), tmp_path / name).path)
+              for name in ("a", "b")]  # fmt: skip
+    assert all(torch.equal(a, b) for a, b in zip(*(m.parameters() for m in models), strict=True))
