@@ -1,17 +1,19 @@
 """From a bundle to a predictor: the one place that knows tasks, models and runtimes."""
 
 from pathlib import Path
+from typing import Any
 
 from lathe.core.bundle import Bundle
-from lathe.core.errors import BundleError
+from lathe.core.errors import BundleError, RecipeError
 from lathe.core.predictor import TaskPredictor
 from lathe.core.recipe import parse
 from lathe.core.runtime import Precision, set_up
 from lathe.core.types import Forward
-from lathe.models.pretrained import open_model, open_tokenizer
+from lathe.models.pretrained import open_config, open_model, open_tokenizer, summary
 from lathe.runtimes.eager import torch_forward
 from lathe.runtimes.onnx import GRAPH, each_row, onnx_forward
 from lathe.tasks import AnyTask
+from lathe.tasks.encoding import longest_input
 
 
 def load(path: str | Path, precision: Precision = "fp32") -> TaskPredictor:
@@ -27,15 +29,30 @@ def load(path: str | Path, precision: Precision = "fp32") -> TaskPredictor:
     task = task_of(bundle)
     bundle.verify()
     set_up()
-    return TaskPredictor(task, open_tokenizer(bundle.path), _forward(bundle, task, precision))
+    tokenizer = open_tokenizer(bundle.path)
+    _check_task(bundle, task, tokenizer)
+    return TaskPredictor(task, tokenizer, _forward(bundle, task, precision))
 
 
 def task_of(bundle: Bundle) -> AnyTask:
     """The task a model was trained for, with its labels."""
     if bundle.manifest.task is None:
         raise BundleError(f"{bundle.path}: a language model without a task; make it answer with `lathe finetune`")
-    task: AnyTask = parse(AnyTask, bundle.manifest.task)
+    try:
+        task: AnyTask = parse(AnyTask, bundle.manifest.task)
+    except RecipeError as error:
+        raise BundleError(f"{bundle.path}: the manifest's task is broken: {error}") from None
     return task
+
+
+def _check_task(bundle: Bundle, task: AnyTask, tokenizer: Any) -> None:
+    """The manifest and the model's own configuration must tell the same: a label in a wrong place is a wrong answer."""
+    config = open_config(bundle.path)
+    named = tuple(name for _, name in sorted((config.id2label or {}).items()))
+    if not task.labels or named != task.outputs:
+        raise BundleError(f"{bundle.path}: the manifest names the outputs {task.outputs}, config.json {named}")
+    if task.max_length is None or task.max_length > longest_input(tokenizer, config):
+        raise BundleError(f"{bundle.path}: max_length {task.max_length} is not what this model takes")
 
 
 def _forward(bundle: Bundle, task: AnyTask, precision: Precision) -> Forward:
@@ -44,4 +61,7 @@ def _forward(bundle: Bundle, task: AnyTask, precision: Precision) -> Forward:
         raise BundleError(f"{bundle.path}: the manifest names no runtime")
     if runtime.kind == "onnx":
         return each_row(onnx_forward(bundle.path / GRAPH))
-    return torch_forward(open_model(task.auto_model, bundle.path).model, precision)
+    opened = open_model(task.auto_model, bundle.path)
+    if opened.new:
+        raise BundleError(f"{bundle.path}: the weights of {summary(opened.new)} are missing")
+    return torch_forward(opened.model, precision)

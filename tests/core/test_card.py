@@ -67,13 +67,17 @@ class Nothing:
 
 
 def test_a_published_model_has_its_card_unless_it_came_with_one(tmp_path):
-    own = run_stage("demo", Nothing(), tmp_path / "own", [], lambda _: MODEL)
+    def without_card(work):
+        (work.result / "model.safetensors").write_bytes(b"weights")
+        return MODEL
+
+    own = run_stage("demo", Nothing(), tmp_path / "own", [], without_card)
     assert (own.path / "README.md").read_text("utf-8").count("# own") == 1
     assert "README.md" in own.manifest.files
 
     def with_card(work):
         (work.result / "README.md").write_text("theirs", encoding="utf-8")
-        return MODEL
+        return without_card(work)
 
     theirs = run_stage("demo", Nothing(), tmp_path / "theirs", [], with_card)
     assert (theirs.path / "README.md").read_text("utf-8") == "theirs"

@@ -16,7 +16,7 @@ from lathe.compress.student import AnyStudent, Base, Layers, check_same_tokens
 from lathe.core import checkpoint
 from lathe.core.batches import EncodedRows
 from lathe.core.errors import RecipeError
-from lathe.core.fit import restore_best
+from lathe.core.fit import restore_best, settled
 from lathe.core.keyed import Seeds
 from lathe.core.predictor import TaskPredictor
 from lathe.core.recipe import recipe
@@ -75,11 +75,12 @@ class Distill:
         targets = soft_targets(teacher, splits["train"], task, Symbols.of(tokenizer), work.path / "soft")
         student = self.student.make(given.folder, task, tokenizer, self.train.seed)
         say(f"student: {student.config.model_type}, {student.num_parameters():,} parameters")
-        learning = TaskPredictor(task, tokenizer, torch_forward(student, self.train.precision))
+        config = settled(self.train, work)
+        learning = TaskPredictor(task, tokenizer, torch_forward(student, config.precision))
         rows = [dict(row) | {"soft": soft} for row, soft in zip(splits["train"].encoded, targets, strict=True)]
         source = EncodedRows(rows, splits["train"].keys)
         objective = SoftTargets(task, self.temperature, self.alpha)
-        notes = train_on(objective, source, student, learning, splits["validation"], self.train, work)
+        notes = train_on(objective, source, student, learning, splits["validation"], config, work)
         restore_best(work, student)
         runtime = save_model(student, tokenizer, folder)
         saved = open_model(task.auto_model, folder).model  # what is measured and goes on is what was written

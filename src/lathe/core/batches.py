@@ -83,6 +83,9 @@ class Plan:
 
     def count(self, epochs: float) -> int:
         """Steps in so many epochs; a fraction of an epoch is rounded up to whole steps."""
+        if self.size.unit == "rows":
+            an_epoch = -(-len(self.lengths) // self.size.amount)
+            return int(epochs) * an_epoch + int(np.ceil((epochs - int(epochs)) * an_epoch))
         whole = int(epochs)
         parts = sum(len(self.epoch(e)) for e in range(whole))
         return parts + (int(np.ceil((epochs - whole) * len(self.epoch(whole)))) if epochs > whole else 0)

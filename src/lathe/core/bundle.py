@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from lathe.core.digest import MANIFEST, file_digest, files_below, write_json
-from lathe.core.errors import BundleError
+from lathe.core.errors import BundleError, RecipeError
 from lathe.core.recipe import dump, parse, recipe
 
 FORMAT = 1
@@ -148,7 +148,22 @@ def _read_manifest(path: Path) -> Manifest:
         raise BundleError(f"{file}: not readable as JSON ({error}); the bundle is damaged, make it again") from None
     if not isinstance(values, dict) or not isinstance(values.get("format"), int):
         raise BundleError(f"{file}: not a Lathe manifest (no format number)")
+    if isinstance(values["format"], bool) or values["format"] < 1:
+        raise BundleError(f"{file}: has format {values['format']!r}, which no version of Lathe has written")
     if values["format"] > FORMAT:
         raise BundleError(f"{file}: has format {values['format']}, this version reads up to {FORMAT}; update lathe")
-    manifest: Manifest = parse(Manifest, values)
+    try:
+        manifest: Manifest = parse(Manifest, values)
+    except RecipeError as error:
+        raise BundleError(f"{file}: {error}; the bundle is damaged, make it again") from None
+    _check_names(file, manifest)
     return manifest
+
+
+def _check_names(file: Path, manifest: Manifest) -> None:
+    """Files are named relative to the bundle and stay inside it; what the runtime reads has a digest."""
+    for name in manifest.files:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise BundleError(f"{file}: names {name!r}, which lies outside the bundle")
+    if manifest.runtime and (missing := [name for name in manifest.runtime.files if name not in manifest.files]):
+        raise BundleError(f"{file}: the runtime reads {missing[0]!r}, which the manifest has no digest of")

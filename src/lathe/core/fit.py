@@ -4,17 +4,21 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from transformers import PreTrainedModel
 
 from lathe.core import checkpoint, learn, packing
 from lathe.core.batches import Plan, Source, ahead, batches
+from lathe.core.errors import LatheError
 from lathe.core.learn import State, Step, Train
 from lathe.core.report import Meter, progress, say
-from lathe.core.runtime import StopFlag, stop_flag
+from lathe.core.runtime import StopFlag, dtype_of, stop_flag
 from lathe.core.types import Objective, Symbols
 from lathe.core.work import Work
+
+T = TypeVar("T", bound=Train)
 
 SAVE_EVERY_S = 120.0
 """Seconds between checkpoints where ``train.save_steps`` is not given."""
@@ -61,11 +65,17 @@ def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memor
         for step in learn.train(model, course.objective, steps, config, course.total, state):
             _record(step, work, meter)
             yield step
-            if _is_due(step, config, saved_s, stop):
+            if step.number == course.total or _is_due(step, config, saved_s, stop):
                 tensors = learn.saved_tensors(model, state)
                 checkpoint.save(work.checkpoints, step.number, tensors, memory, config.save_total_limit)
                 saved_s = time.perf_counter()
             stop.raise_if_set(f"step {step.number} of {course.total}, saved in {work.path}")
+
+
+def settled(config: T, work: Work) -> T:
+    """The options with the precision that this run began with: a busy machine must not resume in another one."""
+    chosen = work.settle("precision", lambda: "bf16" if dtype_of(config.precision) == torch.bfloat16 else "fp32")
+    return replace(config, precision="bf16" if chosen == "bf16" else "fp32")
 
 
 def _is_due(step: Step, config: Train, saved_s: float, stop: StopFlag) -> bool:
@@ -102,5 +112,6 @@ def keep_best(work: Work, model: PreTrainedModel, memory: dict[str, Any], step: 
 def restore_best(work: Work, model: PreTrainedModel) -> None:
     """Put the weights back that ``keep_best`` has kept."""
     found = checkpoint.newest(work.path / "best")
-    if found is not None:
-        learn.restore(model, found)
+    if found is None:
+        raise LatheError(f"{work.path / 'best'}: the best weights are damaged; delete {work.path} and run again")
+    learn.restore(model, found)

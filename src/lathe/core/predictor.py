@@ -27,6 +27,8 @@ class TaskPredictor:
 
     def __call__(self, rows: Sequence[Row | str]) -> list[Prediction]:
         """Raises ``DataError`` naming the first row (0-based) that cannot be read."""
+        if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Sequence):
+            raise DataError(f"give a list of rows, not {type(rows).__name__}: model([...])")
         with self._lock:
             encoded: list[Encoded] = self.task.encode(list(read_rows_like(rows, self.task.unlabelled)), self.tokenizer)
         return self.predict(encoded)
@@ -49,6 +51,8 @@ def read_rows_like(rows: Sequence[Row | str], shapes: Sequence[Shape]) -> Iterat
     """User's rows under the names a task knows; columns are found by name, once for each set of names."""
     known: dict[tuple[str, ...], tuple[Shape, Mapping[str, str]]] = {}
     for number, row in enumerate(map(as_row, rows)):
+        if not isinstance(row, Mapping) or not all(isinstance(name, str) for name in row):
+            raise DataError(f"row {number}: is {type(row).__name__}, not a text or a mapping of column names to values")
         names = tuple(row)
         try:
             if names not in known:

@@ -13,7 +13,7 @@ from typing import Any
 from lathe.core.bundle import Ancestor, Bundle, Manifest, is_bundle, seal
 from lathe.core.card import card
 from lathe.core.digest import digest_of, files_below, sync_folder, sync_tree, write_json
-from lathe.core.errors import BundleError, LatheError, Stopped
+from lathe.core.errors import BundleError, Stopped
 from lathe.core.recipe import differences, dump
 from lathe.core.report import say
 from lathe.core.runtime import refuse_root_of, versions
@@ -45,6 +45,13 @@ class Work:
         with (self.path / LOG).open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
 
+    def settle(self, name: str, choose: Callable[[], str]) -> str:
+        """What was chosen when this run began: a choice that a later process might make otherwise is made once."""
+        file = self.path / f"{name}.settled"
+        if not file.is_file():
+            write_json(file, choose())
+        return str(json.loads(file.read_text(encoding="utf-8")))
+
     def rewind_log(self, step: int) -> None:
         """Drop lines of steps after ``step``: a run that goes on from a checkpoint takes them again."""
         kept = [line for line in read_log(self.path) if line.get("step", 0) <= step]
@@ -62,11 +69,12 @@ def run_stage(
     ``make`` fills ``work.result`` and returns the manifest without what is known here.
     Raises ``BundleError`` where ``out`` or its work folder belongs to a different run.
     """
+    out = Path(out)
     refuse_root_of(out)
     paths = list(dict.fromkeys(path for path in inputs if path is not None))
     options, digests = dump(recipe), {str(path): digest_of(path) for path in paths}
     identity = {"stage": stage, "recipe": options, "inputs": digests}
-    if out.exists():
+    if out.exists() or out.is_symlink():
         return _finished(out, identity)
     parents = tuple(Bundle.open(path).as_ancestor() for path in paths if is_bundle(path))
     work = Work(out.with_name(out.name + ".work"), parents)
@@ -80,9 +88,9 @@ def run_stage(
             made = make(work)
             known = replace(made, stage=stage, recipe=options, inputs=digests, parents=parents)
             _publish(work, replace(known, versions=versions(), rates=_rates(work)), out)
-        except (LatheError, OSError) as error:
+        except Exception as error:  # whatever it was: a run that has saved nothing must not block the corrected one
             if not isinstance(error, Stopped) and not work.checkpoints.is_dir():
-                shutil.rmtree(work.path, ignore_errors=True)  # nothing worth keeping: the next command starts clean
+                shutil.rmtree(work.path, ignore_errors=True)
             raise
     return Bundle.open(out)
 
@@ -113,6 +121,8 @@ def _rates(work: Work) -> dict[str, float]:
 
 
 def _finished(out: Path, identity: Mapping[str, Any]) -> Bundle:
+    if not out.exists():
+        raise BundleError(f"{out}: is a link that leads nowhere; remove it, or choose another -o")
     if not is_bundle(out):
         raise BundleError(f"{out}: exists and is not a result of Lathe; choose another -o, or move it away")
     bundle = Bundle.open(out)
@@ -145,6 +155,7 @@ def _claim(path: Path, identity: Mapping[str, Any]) -> None:
 def _locked(path: Path) -> Iterator[None]:
     """One process a work folder; the lock falls with the process, however it ends."""
     try:
+        _refuse_foreign(path)
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise BundleError(f"{path}: is in the way of the work folder; choose another -o") from None
@@ -156,6 +167,13 @@ def _locked(path: Path) -> Iterator[None]:
                 f"{path}: another process is working on this run; wait for it, or choose another -o"
             ) from None
         yield
+
+
+def _refuse_foreign(path: Path) -> None:
+    """A folder that no run has marked as its own is somebody else's, whatever its name."""
+    ours = {IDENTITY, f".{IDENTITY}.part", "lock"}
+    if path.is_dir() and not (path / IDENTITY).is_file() and {file.name for file in path.iterdir()} - ours:
+        raise BundleError(f"{path}: exists and is not a work folder of Lathe; choose another -o, or move it away")
 
 
 def _publish(work: Work, manifest: Manifest, out: Path) -> None:

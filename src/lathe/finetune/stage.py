@@ -12,13 +12,14 @@ from lathe.core import runtime
 from lathe.core.batches import EncodedRows
 from lathe.core.bundle import Bundle, Manifest
 from lathe.core.data import Columns, write_quarantine
-from lathe.core.fit import restore_best
+from lathe.core.fit import restore_best, settled
 from lathe.core.predictor import TaskPredictor
 from lathe.core.recipe import dump, recipe
 from lathe.core.report import say
+from lathe.core.types import Symbols
 from lathe.core.work import Work, run_stage
 from lathe.models.baselines import baseline
-from lathe.models.pretrained import open_config, open_model, open_tokenizer, save_model, summary
+from lathe.models.pretrained import check_folder, open_config, open_model, open_tokenizer, save_model, summary
 from lathe.runtimes.eager import torch_forward
 from lathe.tasks import AnyTask
 from lathe.tasks.encoding import longest_input
@@ -67,7 +68,8 @@ def run(recipe: Recipe, out: Path) -> Bundle:
 
 def _make(recipe: Recipe, work: Work) -> Manifest:
     runtime.set_up()
-    config = open_config(recipe.base)  # all that can be wrong with files is found before a model is loaded
+    check_folder(recipe.base)  # all that can be wrong with files is found before a model is loaded
+    config = open_config(recipe.base)
     tokenizer = open_tokenizer(recipe.base)
     files = {"train": recipe.data.train, "validation": recipe.data.validation, "test": recipe.data.test}
     tables = read_tables(files, recipe.task, recipe.data.columns)
@@ -76,10 +78,10 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     splits = {name: encode(table, task, tokenizer) for name, table in tables.items()}
     if "validation" not in splits:
         splits["train"], splits["validation"] = hold_out(splits["train"], recipe.data.validation_ratio)
-    opened = open_model(task.auto_model, recipe.base, task.outputs, recipe.train.seed)
+    opened = open_model(task.auto_model, recipe.base, task.outputs, recipe.train.seed, Symbols.of(tokenizer).pad)
     size = f"{opened.model.config.model_type}, {opened.model.num_parameters():,} parameters"
     say(f"{recipe.base}: {size}; new weights: {summary(opened.new) or 'none'}")
-    scores = _train(recipe.train, task, tokenizer, opened.model, splits, work)
+    scores = _train(settled(recipe.train, work), task, tokenizer, opened.model, splits, work)
     saved = save_model(opened.model, tokenizer, work.result)
     used = tuple(use_of(table) for table in tables.values())
     return Manifest(kind="model", stage="finetune", task=dump(task), data=used, scores=scores, runtime=saved)

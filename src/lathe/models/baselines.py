@@ -22,12 +22,29 @@ def baseline(kind: str) -> Callable[[Sequence[Row]], Predictor]:
     return fits[kind]
 
 
-def tfidf_logistic(rows: Sequence[Row]) -> "TfidfLogistic":
-    """TF-IDF over words and word pairs (characters in Chinese) with logistic regression; rows have text and label."""
+def tfidf_logistic(rows: Sequence[Row]) -> "TfidfLogistic | OneLabel":
+    """TF-IDF over words and word pairs (characters in Chinese) with logistic regression; rows have text and label.
+
+    Where the rows leave nothing to learn, their most frequent label.
+    """
+    usual = Counter(row["label"] for row in rows).most_common(1)[0][0]
+    if len({row["label"] for row in rows}) == 1 or not any(_terms(row["text"]) for row in rows):
+        return OneLabel(usual)
     vectorizer = TfidfVectorizer(analyzer=_terms, sublinear_tf=True, min_df=2 if len(rows) >= 1000 else 1)
     classifier = LogisticRegression(C=10.0, solver="saga", tol=1e-3, max_iter=300, random_state=0)
     classifier.fit(vectorizer.fit_transform([row["text"] for row in rows]), [row["label"] for row in rows])
     return TfidfLogistic(vectorizer, classifier)
+
+
+@dataclass(frozen=True)
+class OneLabel:
+    """The same label for every text."""
+
+    label: str
+    size_bytes: int = 0
+
+    def __call__(self, rows: Sequence[Row | str]) -> list[Prediction]:
+        return [Label(self.label, {self.label: 1.0}) for _ in rows]
 
 
 @dataclass(frozen=True)

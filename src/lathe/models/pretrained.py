@@ -13,7 +13,7 @@ from transformers.utils import logging
 
 from lathe.core import packing
 from lathe.core.bundle import Runtime
-from lathe.core.errors import BundleError
+from lathe.core.errors import BundleError, LatheError
 from lathe.core.keyed import scalar_seed
 from lathe.core.runtime import device
 
@@ -27,8 +27,18 @@ class Opened:
     unused: tuple[str, ...]  # weights of the folder that this model has no place for
 
 
-def check_folder(folder: Path) -> dict[str, Any]:
-    """The configuration of a model folder. Raises ``BundleError`` for anything that cannot or must not be opened."""
+def check_folder(folder: Path) -> None:
+    """Raises ``BundleError`` for a model folder that cannot or must not be opened."""
+    _check_config(folder)
+    if not list(folder.glob("*.safetensors")):
+        pickles = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl"))
+        found = (
+            f"only {', '.join(pickles)}, which can run code; convert to safetensors" if pickles else "no *.safetensors"
+        )
+        raise BundleError(f"{folder}: no weights that are safe to open ({found})")
+
+
+def _check_config(folder: Path) -> None:
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such folder; give the folder of a model (Lathe fetches nothing from a hub)")
     file = folder / "config.json"
@@ -42,13 +52,6 @@ def check_folder(folder: Path) -> dict[str, Any]:
         raise BundleError(f"{file}: does not name a model_type")
     if "auto_map" in config or "auto_map" in _tokenizer_config(folder):
         raise BundleError(f"{folder}: wants to run code of its own (auto_map); Lathe runs none from a model folder")
-    if not list(folder.glob("*.safetensors")):
-        pickles = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl"))
-        found = (
-            f"only {', '.join(pickles)}, which can run code; convert to safetensors" if pickles else "no *.safetensors"
-        )
-        raise BundleError(f"{folder}: no weights that are safe to open ({found})")
-    return config
 
 
 def _tokenizer_config(folder: Path) -> dict[str, Any]:
@@ -61,7 +64,8 @@ def _tokenizer_config(folder: Path) -> dict[str, Any]:
 
 
 def open_config(folder: Path) -> PretrainedConfig:
-    check_folder(folder)
+    """The configuration of a folder, whatever form its weights have."""
+    _check_config(folder)
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True)
     except (ValueError, KeyError) as error:
@@ -78,15 +82,23 @@ def open_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (ValueError, OSError) as error:
         raise BundleError(f"{folder}: the tokenizer cannot be opened ({error})") from None
+    tokenizer.backend_tokenizer.encode_special_tokens = True  # "[PAD]" in a user's text is text, not padding
     return tokenizer
 
 
-def open_model(auto_model: Any, folder: Path, outputs: Sequence[str] = (), seed: int = 0) -> Opened:
+def open_model(
+    auto_model: Any, folder: Path, outputs: Sequence[str] = (), seed: int = 0, pad: int | None = None
+) -> Opened:
     """The weights of a folder under the head ``auto_model``; ``outputs`` names the outputs of a labelled head.
+
+    ``pad`` is the padding token where the configuration names none (GPT-2 finds a row's last token by it).
 
     Weights the folder lacks (a new head) are drawn from ``seed`` alone.
     """
+    check_folder(folder)
     config = open_config(folder)
+    if config.pad_token_id is None:
+        config.pad_token_id = pad
     if outputs:
         config.id2label = dict(enumerate(outputs))
         config.label2id = {name: index for index, name in enumerate(outputs)}
@@ -127,7 +139,13 @@ def summary(names: Sequence[str]) -> str:
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Runtime:
-    """Write a standard Hugging Face folder; returns the files that a predictor needs."""
+    """Write a standard Hugging Face folder; returns the files that a predictor needs.
+
+    Raises ``LatheError`` where a weight is not a finite number: such a model answers nonsense with a straight face.
+    """
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise LatheError(f"{name}: has weights that are not finite; training diverged, lower train.learning_rate")
     packing.disable(model)
     packing.torch_dropout(model)
     model.save_pretrained(folder)

@@ -77,10 +77,9 @@ class Reader(NamedTuple):
 
 def run(recipe: Recipe, out: Path | None = None) -> Told:
     """Answer every row; ``out`` is a JSONL file, or nothing for standard output."""
+    _refuse_existing(out)
     quarantine = recipe.quarantine or (out and out.with_name(f"{out.name}.quarantine.jsonl"))
-    for place in (out, quarantine):
-        if place is not None and place.exists():
-            raise BundleError(f"{place}: exists; choose another name, or delete it")
+    _refuse_existing(quarantine)
     task = task_of(Bundle.open(recipe.bundle, kind="model"))
     reader, records = _open(recipe.data, task.unlabelled)  # a file that is wrong is refused before a model is loaded
     model, tally = load(recipe.bundle, recipe.precision), Tally()
@@ -96,6 +95,11 @@ def run(recipe: Recipe, out: Path | None = None) -> Told:
         if not tally.answered:
             _refuse(reader.path, tally)
     return _tell(out, quarantine, tally, meter.rate)
+
+
+def _refuse_existing(place: Path | None) -> None:
+    if place is not None and place.exists():
+        raise BundleError(f"{place}: exists; choose another name, or delete it")
 
 
 def _open(data: Data, shapes: tuple[Shape, ...]) -> tuple[Reader, Iterable[Record | Bad]]:

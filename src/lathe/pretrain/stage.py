@@ -1,6 +1,7 @@
 """Pretraining: text in, a language model out, from scratch or continued."""
 
 from collections import defaultdict
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from lathe.core.batches import Plan, StepSize, cut
 from lathe.core.bundle import Bundle, Manifest, is_bundle
 from lathe.core.documents import Split, read_texts, splits_of
 from lathe.core.errors import RecipeError
-from lathe.core.fit import Course, fit
+from lathe.core.fit import Course, fit, settled
 from lathe.core.keyed import is_chosen, permutation, row_seeds
 from lathe.core.learn import Train
 from lathe.core.optim import AdamW, AnyOptimizer
@@ -26,7 +27,7 @@ from lathe.core.tokens import TokenFile
 from lathe.core.types import Symbols
 from lathe.core.work import Work, run_stage
 from lathe.models import AnyModel, Bert
-from lathe.models.pretrained import new_model, open_config, open_model, open_tokenizer, save_model
+from lathe.models.pretrained import check_folder, new_model, open_config, open_model, open_tokenizer, save_model
 from lathe.objectives import AnyObjective, MaskedLM
 from lathe.tasks.encoding import longest_input
 
@@ -48,7 +49,7 @@ class Data:
 class PretrainTrain(Train):
     learning_rate: float = Field(1e-3, gt=0)
     """Highest learning rate."""
-    epochs: float = Field(1.0, gt=0)
+    epochs: float = Field(1.0, gt=0, le=1000)
     """Passes over the text."""
     tokens_per_step: int = Field(8192, ge=1)
     """Tokens in each optimizer step."""
@@ -87,6 +88,8 @@ def run(recipe: Recipe, out: Path) -> Bundle:
 def _make(recipe: Recipe, work: Work) -> Manifest:
     runtime.set_up()
     tokenizer = open_tokenizer(recipe.base or recipe.tokenizer or Path())
+    if recipe.base:
+        check_folder(recipe.base)
     config = open_config(recipe.base) if recipe.base else recipe.model.config(tokenizer)
     if recipe.max_length > (longest := longest_input(tokenizer, config, limit=1 << 30)):
         raise RecipeError(f"max_length: {recipe.max_length} is more than this model takes ({longest})")
@@ -101,6 +104,7 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
         f"{config.model_type}, {model.num_parameters():,} parameters; "
         f"{len(train):,} rows, {train.lengths.sum():,} tokens"
     )
+    recipe = replace(recipe, train=settled(recipe.train, work))
     scores = _train(recipe, model, Symbols.of(tokenizer), train, validation, work)
     saved = save_model(model, tokenizer, work.result)
     return Manifest(

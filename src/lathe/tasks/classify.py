@@ -17,6 +17,7 @@ from lathe.core.metrics import accuracy, macro_f1
 from lathe.core.recipe import recipe
 from lathe.core.types import Batch, Encoded, Label, Metric, Part, Row, Symbols, upcast
 from lathe.tasks.encoding import tokenize
+from lathe.tasks.labels import Labels
 
 
 @recipe
@@ -29,7 +30,7 @@ class Classify:
     metrics: ClassVar[Mapping[str, Metric]] = {"accuracy": accuracy, "macro_f1": macro_f1}
 
     kind: Literal["classify"] = "classify"
-    labels: tuple[str, ...] | None = None
+    labels: Labels | None = None
     """Names of the labels, in the order of the head's outputs; the sorted names in the training data if not given."""
     max_length: int | None = Field(None, ge=3)
     """Longest text in tokens; what is cut off is counted and said. As the model allows (at most 512) if not given."""

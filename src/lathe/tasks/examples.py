@@ -72,7 +72,8 @@ def hold_out(examples: Examples, ratio: float) -> tuple[Examples, Examples]:
     text_keys = np.array([key_of[row["text"]] for row in examples.rows], np.uint64)
     held = uniform(text_keys, "hold out", 1)[:, 0] < ratio
     if held.all() or not held.any():
-        raise DataError(f"{len(held)} training rows are too few to hold some out; give data.validation")
+        counted = f"{len(held)} training rows with {len(key_of)} different texts"
+        raise DataError(f"{counted} cannot be parted at {ratio:.0%}; give data.validation")
     say(f"no data.validation: {held.sum():,} of {len(held):,} training rows are held out")
     return examples.part(~held), examples.part(held)
 

@@ -17,6 +17,7 @@ from lathe.core.recipe import recipe
 from lathe.core.tagging import Offsets, spans_of_tags, tags_of_spans
 from lathe.core.types import IGNORE, Batch, Encoded, Metric, Part, Row, Span, Spans, Symbols, upcast
 from lathe.tasks.encoding import Tokens, tokenize
+from lathe.tasks.labels import Labels
 
 
 @recipe
@@ -37,7 +38,7 @@ class Tag:
     }
 
     kind: Literal["tag"] = "tag"
-    labels: tuple[str, ...] | None = None
+    labels: Labels | None = None
     """Names of the span labels; the sorted names in the training data if not given."""
     max_length: int | None = Field(None, ge=3)
     """Longest text in tokens; what is cut off is counted and said. As the model allows (at most 512) if not given."""

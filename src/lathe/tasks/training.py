@@ -20,7 +20,7 @@ from lathe.tasks.examples import Examples, evaluate
 class TaskTrain(Train):
     """What training on labelled rows can be told."""
 
-    epochs: float = Field(4.0, gt=0)
+    epochs: float = Field(4.0, gt=0, le=10_000)
     """Passes over the training rows."""
     batch_size: int = Field(32, ge=1)
     """Rows in each optimizer step."""
