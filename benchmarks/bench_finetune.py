@@ -36,7 +36,8 @@ def speed() -> None:
             )
             ours.append(run["rows_per_second"])
             tokens.append(run["tokens_per_second"])
-            theirs.append(_trainer(model, data, Path(folder) / f"t{number}.json", 0, STEPS)["rows_per_second"])
+            peer = _trainer(model, data, Path(folder) / f"t{number}.json", "--max-steps", str(STEPS), "--speed-only")
+            theirs.append(peer["rows_per_second"])
     ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
     result = {
         "claim": __doc__.splitlines()[0],
@@ -67,7 +68,7 @@ def accuracies() -> None:
             "finetune", *_options(model, data, seed), "-o", kept / f"lathe-{seed}"
         )  # reused where it is there already
         ours.append([int(p.label == gold) for p, gold in zip(load(kept / f"lathe-{seed}")(texts), golds, strict=True)])
-        run = _trainer(model, data, kept / f"trainer-{seed}.json", seed, -1)
+        run = _trainer(model, data, kept / f"trainer-{seed}.json", "--seed", str(seed))
         theirs.append(run["validation"] + run["test"])
     differences = np.array(ours, float) - np.array(theirs, float)  # [seeds, rows]
     low, high = _interval(differences)
@@ -88,11 +89,11 @@ def _options(model: Path, data: Path, seed: int) -> list[str]:
     return [f"base={model}", "task.kind=classify", *files, f"train.seed={seed}"]
 
 
-def _trainer(model: Path, data: Path, out: Path, seed: int, steps: int) -> dict:
+def _trainer(model: Path, data: Path, out: Path, *options: str) -> dict:
     if not out.is_file():
         script = Path(__file__).with_name("peer_trainer.py")
-        options = [str(model), str(data), str(out), "--seed", str(seed), "--max-steps", str(steps)]
-        subprocess.run([sys.executable, str(script), *options], check=True, stdout=subprocess.DEVNULL)
+        command = [sys.executable, str(script), str(model), str(data), str(out), *options]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return json.loads(out.read_text(encoding="utf-8"))
 
 
