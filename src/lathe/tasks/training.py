@@ -16,10 +16,6 @@ from lathe.core.work import Work
 from lathe.tasks.examples import Examples, evaluate
 
 
-LENGTH_WINDOW = 4
-"""Steps among which rows of like length are gathered: attention is faster over them, also without padding."""
-
-
 @recipe
 class TaskTrain(Train):
     """What training on labelled rows can be told."""
@@ -45,7 +41,7 @@ def train_on(
 
     The model ends as it was after the last step; ``restore_best`` brings back the best one.
     """
-    plan = Plan(source.lengths, StepSize(config.batch_size), config.seed, LENGTH_WINDOW)
+    plan = Plan(source.lengths, StepSize(config.batch_size), config.seed)
     total = config.max_steps or plan.count(config.epochs)
     every = config.eval_steps or plan.count(1)
     course = Course(objective, source, Symbols.of(predictor.tokenizer), plan, total)
