@@ -42,7 +42,8 @@ CORE = [
         "card",
         "work",
     ],
-    *["scripts", "tagging", "data", "documents", "tokens", "batches", "packing", "optim", "checkpoint", "learn", "fit"],
+    *["scripts", "tagging", "data", "documents", "tokens", "batches", "packing", "tables", "optim"],
+    *["checkpoint", "learn", "fit"],
     *["stats", "predictor", "measure"],
 ]
 # Rooms of core that see less than their place would allow.

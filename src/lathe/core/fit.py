@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from transformers import PreTrainedModel
 
-from lathe.core import checkpoint, learn, packing
+from lathe.core import checkpoint, learn, packing, tables
 from lathe.core.batches import Plan, Source, ahead, batches
 from lathe.core.errors import LatheError
 from lathe.core.learn import State, Step, Train
@@ -50,6 +50,7 @@ def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memor
         say(f"runs padded, rows of like length together: {reason}")
         plan = replace(plan, window=PADDED_WINDOW)
     packing.fast_dropout(model)
+    tables.keep_gradients(model)
     state = State(config.optimizer(model))
     found = checkpoint.newest(work.checkpoints)
     if found is not None:

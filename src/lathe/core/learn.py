@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from lathe.core import optim
+from lathe.core import optim, tables
 from lathe.core.batches import StepBatches
 from lathe.core.checkpoint import Checkpoint
 from lathe.core.errors import LatheError
@@ -102,7 +102,7 @@ def train_step(
     weights = {part.name: part.weight for part in parts}
     values = {name: float(value) / max(items[name], 1) for name, value in totals.items()}
     loss = sum(weights[name] * value for name, value in values.items())
-    norm = _clip(model, config.max_grad_norm)
+    norm = tables.clip(model, config.max_grad_norm)
     if not math.isfinite(loss) or not math.isfinite(norm):
         raise LatheError(
             f"step {state.step + 1}: loss {loss}, gradient norm {norm}; no update was made. "
@@ -116,14 +116,6 @@ def train_step(
     state.step += 1
     seconds = time.perf_counter() - started_s
     return Step(state.step, step.epoch, loss, values, items, norm, rate, len(step.rows), step.tokens, seconds)
-
-
-def _clip(model: nn.Module, max_norm: float) -> float:
-    """The norm of all gradients; they are scaled down where it is above ``max_norm``, and not touched otherwise."""
-    norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
-    if norm > max_norm:
-        nn.utils.clip_grads_with_norm_(model.parameters(), max_norm, norm)
-    return float(norm)
 
 
 def step_loss(parts: Sequence[Part], items: Mapping[str, int]) -> Tensor:

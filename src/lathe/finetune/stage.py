@@ -19,7 +19,15 @@ from lathe.core.report import say
 from lathe.core.types import Symbols
 from lathe.core.work import Work, run_stage
 from lathe.models.baselines import baseline
-from lathe.models.pretrained import check_folder, open_config, open_model, open_tokenizer, save_model, summary
+from lathe.models.pretrained import (
+    check_folder,
+    open_config,
+    open_model,
+    open_tokenizer,
+    save_model,
+    summary,
+    training_bytes,
+)
 from lathe.runtimes.eager import torch_forward
 from lathe.tasks import AnyTask
 from lathe.tasks.encoding import longest_input
@@ -72,10 +80,11 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     config = open_config(recipe.base)
     tokenizer = open_tokenizer(recipe.base)
     files = {"train": recipe.data.train, "validation": recipe.data.validation, "test": recipe.data.test}
-    tables = read_tables(files, recipe.task, recipe.data.columns)
-    write_quarantine([bad for table in tables.values() for bad in table.bad], work.path / "quarantine.jsonl")
-    task = resolve(recipe.task, tables, longest_input(tokenizer, config))
-    splits = {name: encode(table, task, tokenizer) for name, table in tables.items()}
+    with runtime.memory_ahead(training_bytes(recipe.base)):
+        tables = read_tables(files, recipe.task, recipe.data.columns)
+        write_quarantine([bad for table in tables.values() for bad in table.bad], work.path / "quarantine.jsonl")
+        task = resolve(recipe.task, tables, longest_input(tokenizer, config))
+        splits = {name: encode(table, task, tokenizer) for name, table in tables.items()}
     if "validation" not in splits:
         splits["train"], splits["validation"] = hold_out(splits["train"], recipe.data.validation_ratio)
     opened = open_model(task.auto_model, recipe.base, task.outputs, recipe.train.seed, Symbols.of(tokenizer).pad)

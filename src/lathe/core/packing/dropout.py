@@ -1,13 +1,14 @@
 """Dropout for CPUs: the same distribution as torch's, at a fraction of its price.
 
 torch draws a float for every element (5 to 6 ns). Here 16 random bits are compared with a threshold, and the result is
-applied as a bit mask (about 1 ns): an element is kept with probability round((1 - p) * 2¹⁶) / 2¹⁶, which is 1 - p to
-within 2⁻¹⁷, and scaled by the inverse of exactly that, so its expectation is unchanged. Bits come from torch's global
-generator: whoever seeds it decides the draw.
+applied as a bit mask (below 1 ns): an element is kept with probability round((1 - p) * 2¹⁶) / 2¹⁶, which is 1 - p to
+within 2⁻¹⁷, and scaled by the inverse of exactly that, so its expectation is unchanged. The seed of the bits comes from
+torch's global generator: whoever seeds that decides the draw.
 """
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -57,9 +58,9 @@ def scale(p: float) -> float:
 def keep_mask(like: Tensor, p: float) -> Tensor:
     """int16 of the shape of ``like``: all bits set with probability 1 - p, else none."""
     count = like.numel()
-    bits = torch.empty((count + 3) // 4, dtype=torch.int64, device=like.device)
-    bits.random_(-(1 << 63), None)  # the whole range
-    levels = bits.view(torch.int16)[:count].view(like.shape)
+    seed = int(torch.empty((), dtype=torch.int64).random_())
+    words = np.random.SFC64(seed).random_raw((count + 3) // 4)  # of 64 bits each, at half the price of torch's
+    levels = torch.from_numpy(words).view(torch.int16)[:count].view(like.shape).to(like.device)
     return levels.lt_(threshold(p) - _LEVELS // 2).neg_()
 
 

@@ -1,0 +1,120 @@
+"""Embedding tables whose gradient costs what a batch costs, not what the vocabulary costs.
+
+In every step torch makes a new gradient of the whole table [V, D], zeros but for a few hundred rows, and its norm reads
+all of it. Here the gradient stays where it is, and only the rows that the last step touched are zeroed; the norm and
+clipping look at touched rows. The numbers are the same.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+SMALLEST = 1 << 20  # numbers in a table: nothing is gained with fewer
+
+
+def keep_gradients(model: nn.Module) -> None:
+    """Every large embedding table of ``model`` keeps its gradient between steps; undone by `release_gradients`.
+
+    A table that is also the vocabulary head gets a dense gradient from there, and is left alone.
+    """
+    for module in model.modules():
+        if type(module) is nn.Embedding and _gains(module) and _uses(model, module.weight) == 1:
+            _change_class(module, Table)
+
+
+def release_gradients(model: nn.Module) -> None:
+    """Undo `keep_gradients`, and free what it kept."""
+    for module in list(model.modules()):
+        if isinstance(module, Table):
+            module.weight.grad = None
+            for name in ("kept", "ids"):
+                vars(module).pop(name, None)
+            _change_class(module, nn.Embedding)
+
+
+def clip(model: nn.Module, max_norm: float) -> float:
+    """The norm of all gradients; they are scaled down where it is above ``max_norm``, and not touched otherwise."""
+    tables = {id(module.weight): module for module in model.modules() if isinstance(module, Table)}
+    dense = [p.grad for p in model.parameters() if p.grad is not None and id(p) not in tables]
+    kept = [(table, table.touched()) for table in tables.values() if table.weight.grad is not None]
+    norm = float(nn.utils.get_total_norm([*dense, *(table.rows(ids) for table, ids in kept)]))
+    if norm > max_norm:
+        torch._foreach_mul_(dense, max_norm / norm)
+        for table, ids in kept:
+            table.grad.index_copy_(0, ids, table.rows(ids) * (max_norm / norm))
+    return norm
+
+
+class Table(nn.Embedding):
+    """`nn.Embedding` with a gradient that outlives the step. Made by changing a module's class."""
+
+    kept: Tensor | None = None  # [V, D] weight.grad of this step or the last
+    ids: tuple[Tensor, ...] = ()  # its rows that are not zero; they may repeat
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+        if not (torch.is_grad_enabled() and self.weight.requires_grad):
+            return super().forward(input)
+        found: Tensor = _Lookup.apply(self.weight, input, self)
+        return found
+
+    def touched(self) -> Tensor:
+        """Rows that the gradient has reached, each once.  [n]"""
+        return torch.cat(self.ids).unique()
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """A copy of these rows of the gradient.  [n, D]"""
+        return self.grad.index_select(0, ids)
+
+    @property
+    def grad(self) -> Tensor:
+        """[V, D]"""
+        assert self.weight.grad is not None
+        return self.weight.grad
+
+    def add(self, ids: Tensor, rows: Tensor) -> None:
+        """Add ``rows`` [n, D] to the gradient at ``ids`` [n], which may repeat."""
+        if self.padding_idx is not None:
+            real = (ids != self.padding_idx).nonzero().squeeze(1)
+            ids, rows = ids[real], rows[real]
+        if self.weight.grad is None:  # the first time since the optimizer has let go of it
+            self.weight.grad = self._zeros()
+        self.ids = (*self.ids, ids)
+        self.grad.index_add_(0, ids, rows.to(self.weight.dtype))
+
+    def _zeros(self) -> Tensor:
+        if self.kept is None or self.kept.device != self.weight.device:
+            self.kept = torch.zeros_like(self.weight)
+        elif self.ids:
+            self.kept.index_fill_(0, torch.cat(self.ids), 0)
+        self.ids = ()
+        return self.kept
+
+
+class _Lookup(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, ids: Tensor, table: Table) -> Tensor:
+        ctx.ids, ctx.table = ids, table
+        found: Tensor = nn.functional.embedding(ids, weight)
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None]:
+        ctx.table.add(ctx.ids.flatten(), grads[0].reshape(-1, grads[0].shape[-1]))
+        return None, None, None
+
+
+def _change_class(module: nn.Module, new: type[nn.Module]) -> None:
+    """Not the module: its name, parameters, hooks and copies stay as they are."""
+    module.__class__ = new
+
+
+def _gains(table: nn.Embedding) -> bool:
+    plain = table.max_norm is None and not table.scale_grad_by_freq and not table.sparse
+    return plain and table.weight.device.type == "cpu" and table.weight.numel() >= SMALLEST
+
+
+def _uses(model: nn.Module, weight: nn.Parameter) -> int:
+    return sum(own is weight for module in model.modules() for own in module.parameters(recurse=False))
