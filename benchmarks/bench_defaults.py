@@ -2,14 +2,12 @@
 
     python benchmarks/bench_defaults.py [SET ...]
 
-Every run is a plain ``lathe finetune`` command; the rates searched are half and twice each other around no default.
+Every run is a plain ``lathe finetune`` command. Its result is kept below ``runs/bench-defaults`` and reused.
 """
 
 import sys
-import tempfile
-from pathlib import Path
 
-from common import data_set, lathe, pretrained_encoder, write_result
+from common import ROOT, data_set, lathe, pretrained_encoder, write_result
 
 KINDS = {"sst2_sentences": "classify", "trec6": "classify", "banking77": "classify", "conll2003": "tag"}
 RATES = (5e-5, 1e-4, 2e-4)
@@ -22,17 +20,16 @@ def main() -> None:
         common = [f"base={pretrained_encoder()}", f"task.kind={kind}", f"data.train={data}/train.jsonl.gz"]
         common += [f"data.validation={data}/validation.jsonl.gz", f"data.test={data}/test.jsonl.gz"]
         metric = {"classify": "accuracy", "tag": "entity_f1"}[kind]
-        with tempfile.TemporaryDirectory() as folder:
-            default = lathe("finetune", *common, "-o", Path(folder) / "default")
-            searched = {
-                rate: lathe("finetune", *common, f"train.learning_rate={rate}", "-o", Path(folder) / str(rate))
-                for rate in RATES
-            }
+        kept = ROOT / "runs" / "bench-defaults" / name
+        kept.mkdir(parents=True, exist_ok=True)
+        default = lathe("finetune", *common, "-o", kept / "default")
+        searched = {
+            rate: lathe("finetune", *common, f"train.learning_rate={rate}", "-o", kept / str(rate)) for rate in RATES
+        }
         best = max(searched.values(), key=lambda run: run["scores"]["validation"][metric])
         rows[name] = {
             "metric": metric,
             "default": default["scores"]["test"][metric],
-            "default_seconds": default["seconds"],
             "rows_per_second": default["rows_per_second"],
             "searched": {str(rate): run["scores"]["test"][metric] for rate, run in searched.items()},
             "best_on_validation": best["scores"]["test"][metric],

@@ -61,7 +61,8 @@ class Table(nn.Embedding):
 
     def touched(self) -> Tensor:
         """Rows that the gradient has reached, each once.  [n]"""
-        return torch.cat(self.ids).unique()
+        ids: Tensor = torch.cat(self.ids).unique()
+        return ids
 
     def rows(self, ids: Tensor) -> Tensor:
         """A copy of these rows of the gradient.  [n, D]"""
@@ -116,5 +117,5 @@ def _gains(table: nn.Embedding) -> bool:
     return plain and table.weight.device.type == "cpu" and table.weight.numel() >= SMALLEST
 
 
-def _uses(model: nn.Module, weight: nn.Parameter) -> int:
+def _uses(model: nn.Module, weight: Tensor) -> int:
     return sum(own is weight for module in model.modules() for own in module.parameters(recurse=False))
