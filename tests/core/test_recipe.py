@@ -56,6 +56,8 @@ def test_a_recipe_round_trips_through_json():
             {"base": "x", "shape": {"kind": "round", "radius": -1}},
             "shape.radius: Input should be greater than 0 .got -1",
         ),
+        ({"base": "x", "shape": "sqare"}, "shape.kind: 'sqare' is not one of round, square; did you mean 'square'"),
+        ({"base": "x", "shape": {"side": True}}, r"shape.side: takes a number \(got true\)"),
     ],
 )
 def test_every_mistake_is_named_with_the_way_out(values, message):
@@ -65,6 +67,10 @@ def test_every_mistake_is_named_with_the_way_out(values, message):
 
 def test_options_of_the_default_kind_need_no_kind():
     assert parse(Drawing, {"base": "x", "shape": {"side": 5}}).shape == Square(side=5)
+
+
+def test_a_component_without_options_goes_by_its_kind():
+    assert parse(Drawing, {"base": "x", "shape": "round"}).shape == Round()
 
 
 def test_assignments_are_toml_values_or_else_strings():

@@ -77,6 +77,8 @@ def test_wrong_input_leaves_nothing_behind(tmp_path):
 
     with pytest.raises(DataError):
         run_stage("demo", Recipe(), tmp_path / "out", [], wrong)
+    with pytest.raises(DataError):
+        run_stage("demo", Recipe(), tmp_path / "new" / "folders" / "out", [], wrong)
     assert list(tmp_path.iterdir()) == []
 
 

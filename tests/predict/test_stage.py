@@ -92,6 +92,12 @@ def test_what_exists_is_not_written_over(classifier, tmp_path):
             run(asked, data if asked is recipe else tmp_path / "out.jsonl")
 
 
+def test_a_place_in_no_folder_is_named_as_the_user_wrote_it(classifier, tmp_path):
+    data = write(tmp_path / "rows.jsonl", [{"text": "good"}])
+    with pytest.raises(BundleError, match=r"nowhere/out.jsonl: there is no folder"):
+        run(Recipe(bundle=classifier, data=Data(file=data)), tmp_path / "nowhere" / "out.jsonl")
+
+
 def test_a_tagger_answers_tokens_with_one_tag_each_and_texts_with_spans(tagger, tmp_path):
     write(tmp_path / "tokens.jsonl", [{"tokens": ["in", "Paris"]}])
     write(tmp_path / "texts.jsonl", [{"body": "in Paris"}])

@@ -35,11 +35,14 @@ def parse(schema: Any, values: Any) -> Any:
 
     Raises ``RecipeError`` with one line for each problem: option, value, reason, and the nearest name for a typo.
     """
-    values = _with_default_kinds(schema, values)
+    values = _with_kinds(schema, values)
     try:
-        return TypeAdapter(schema).validate_python(values)
+        parsed = TypeAdapter(schema).validate_python(values)
     except ValidationError as error:
         raise RecipeError("\n".join(dict.fromkeys(_explain(schema, values, e) for e in error.errors()))) from None
+    if wrong := list(_booleans_for_numbers(values, parsed)):
+        raise RecipeError("\n".join(wrong))
+    return parsed
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -179,17 +182,38 @@ def _toml_value(text: str) -> Any:
         return text  # a bare word is a string: train.precision=bf16
 
 
-def _with_default_kinds(schema: Any, values: Any) -> Any:
-    """``train.optimizer.beta1=0.8`` alone means the default optimizer: fill in its ``kind``."""
+def _with_kinds(schema: Any, values: Any) -> Any:
+    """Fill in what a union leaves unsaid: ``train.optimizer=muon`` is its kind, ``train.optimizer.beta1=0.8`` alone
+    means the default optimizer."""
     if not (is_dataclass(schema) and isinstance(values, dict)):
         return values
     filled = dict(values)
     for field in fields(schema):
         given, default = values.get(field.name), _default_value(field)
+        if isinstance(given, str) and _is_union_of_kinds(schema.__pydantic_fields__[field.name].annotation):
+            filled[field.name] = {"kind": given}
         if isinstance(given, dict) and is_dataclass(default):
             kind = {"kind": _kind(type(default))} if _kind(type(default)) else {}
-            filled[field.name] = _with_default_kinds(type(default), kind | given)
+            filled[field.name] = _with_kinds(type(default), kind | given)
     return filled
+
+
+def _is_union_of_kinds(annotation: Any) -> bool:
+    """Nothing but components with a ``kind``: a string cannot mean anything else."""
+    if get_origin(annotation) is Annotated:
+        return _is_union_of_kinds(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return all(inner is type(None) or _is_union_of_kinds(inner) for inner in get_args(annotation))
+    return is_dataclass(annotation) and bool(_kind(annotation))
+
+
+def _booleans_for_numbers(values: Any, parsed: Any, where: str = "") -> Iterator[str]:
+    """Pydantic reads true as 1; here it is a mistake."""
+    if isinstance(values, bool) and not isinstance(parsed, bool):
+        yield f"{where}: takes a number (got {json.dumps(values)})"
+    elif isinstance(values, dict) and is_dataclass(parsed):
+        for name, value in values.items():
+            yield from _booleans_for_numbers(value, getattr(parsed, name, value), f"{where}.{name}" if where else name)
 
 
 def _explain(schema: Any, values: Any, error: ErrorDetails) -> str:

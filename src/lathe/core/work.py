@@ -78,6 +78,7 @@ def run_stage(
         return _finished(out, identity)
     parents = tuple(Bundle.open(path).as_ancestor() for path in paths if is_bundle(path))
     work = Work(out.with_name(out.name + ".work"), parents)
+    new_folders = [folder for folder in work.path.parents if not folder.exists()]  # the innermost one first
     with _locked(work.path):
         if out.exists():
             return _finished(out, identity)
@@ -91,8 +92,17 @@ def run_stage(
         except Exception as error:  # whatever it was: a run that has saved nothing must not block the corrected one
             if not isinstance(error, Stopped) and not work.checkpoints.is_dir():
                 shutil.rmtree(work.path, ignore_errors=True)
+                _remove_empty(new_folders)
             raise
     return Bundle.open(out)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:  # another run has put something there
+            return
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

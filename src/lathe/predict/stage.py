@@ -77,9 +77,9 @@ class Reader(NamedTuple):
 
 def run(recipe: Recipe, out: Path | None = None) -> Told:
     """Answer every row; ``out`` is a JSONL file, or nothing for standard output."""
-    _refuse_existing(out)
+    _refuse_place(out)
     quarantine = recipe.quarantine or (out and out.with_name(f"{out.name}.quarantine.jsonl"))
-    _refuse_existing(quarantine)
+    _refuse_place(quarantine)
     task = task_of(Bundle.open(recipe.bundle, kind="model"))
     reader, records = _open(recipe.data, task.unlabelled)  # a file that is wrong is refused before a model is loaded
     model, tally = load(recipe.bundle, recipe.precision), Tally()
@@ -97,9 +97,12 @@ def run(recipe: Recipe, out: Path | None = None) -> Told:
     return _tell(out, quarantine, tally, meter.rate)
 
 
-def _refuse_existing(place: Path | None) -> None:
+def _refuse_place(place: Path | None) -> None:
+    """A file that cannot be made is refused before anything is read."""
     if place is not None and place.exists():
         raise BundleError(f"{place}: exists; choose another name, or delete it")
+    if place is not None and not place.parent.is_dir():
+        raise BundleError(f"{place}: there is no folder {place.parent}; make it first, or choose another name")
 
 
 def _open(data: Data, shapes: tuple[Shape, ...]) -> tuple[Reader, Iterable[Record | Bad]]:
