@@ -21,7 +21,7 @@ FLOORS = {
     "verbs": 2.5,
     **dict.fromkeys(["corpus", "tokenizer", "pretrain", "finetune", "compress"], 3),
     **dict.fromkeys(["evaluate", "predict", "serve", "inspect"], 3),
-    "stories": 4,
+    **dict.fromkeys(["stories", "profile"], 4),
     "cli": 5,
     "__main__": 6,
 }
@@ -42,8 +42,8 @@ CORE = [
         "card",
         "work",
     ],
-    *["scripts", "tagging", "data", "documents", "tokens", "batches", "packing", "tables", "optim"],
-    *["checkpoint", "learn", "fit"],
+    *["scripts", "tagging", "data", "documents", "tokens", "batches", "profile", "packing", "tables"],
+    *["optim", "checkpoint", "learn", "fit"],
     *["stats", "predictor", "measure"],
 ]
 # Rooms of core that see less than their place would allow.

@@ -15,6 +15,8 @@ from lathe import __version__
 from lathe.core.errors import LatheError, RecipeError, did_you_mean
 from lathe.verbs import VERBS, Verb
 
+_TOML_AS_VALUE = (("story",), ("recipe",), ("data.file",))
+"""Positional options that may be a TOML file themselves; elsewhere such a file holds the options."""
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*=")
 
 
@@ -110,7 +112,7 @@ def _recipe(call: Call, schema: Any) -> Any:
 
     verb, values = VERBS[call.verb], {}
     positional = list(call.positional)
-    if positional and positional[0].endswith(".toml") and verb.positional[:1] not in (("story",), ("data.file",)):
+    if positional and positional[0].endswith(".toml") and verb.positional[:1] not in _TOML_AS_VALUE:
         values = read_toml(Path(positional.pop(0)))
         if (wanted := values.pop("verb", call.verb)) != call.verb:
             raise RecipeError(f"{call.positional[0]}: this recipe is for `lathe {wanted}`, not `lathe {call.verb}`")

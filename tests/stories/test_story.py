@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from lathe.core.errors import DataError, RecipeError
+from lathe.core.recipe import merged
 from lathe.stories import Recipe, run
-from lathe.stories.story import STAGES, changed, merged, prepare, read_story
+from lathe.stories.story import STAGES, changed, prepare, read_story
 from lathe.verbs import VERBS
 
 CORPUS = '[[stage]]\nverb = "corpus"\nname = "text"\nsource = { kind = "files", paths = ["PATH"] }\n'

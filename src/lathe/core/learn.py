@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from lathe.core import optim, tables
+from lathe.core import optim, profile, tables
 from lathe.core.batches import StepBatches
 from lathe.core.checkpoint import Checkpoint
 from lathe.core.errors import LatheError
@@ -76,9 +76,12 @@ def train(
     model: nn.Module, objective: Objective, steps: Iterable[StepBatches], config: Train, total: int, state: State
 ) -> Iterator[Step]:
     """Take steps until ``total`` have been taken in all; ``steps`` must begin with step ``state.step``."""
-    steps = iter(steps)
+    steps, watch = iter(steps), profile.current()
     while state.step < total:
-        yield train_step(model, objective, next(steps), config, total, state)
+        batches = next(steps)
+        with watch(batches):
+            taken = train_step(model, objective, batches, config, total, state)
+        yield taken
 
 
 def train_step(

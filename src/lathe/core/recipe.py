@@ -7,7 +7,7 @@ A choice among components is a union discriminated by ``kind``; the union replac
 import json
 import tomllib
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, cast, dataclass_transform, get_args, get_origin
@@ -84,6 +84,16 @@ def assign(values: dict[str, Any], dotted: str, value: Any) -> None:
         if not isinstance(table, dict):
             raise RecipeError(f"{dotted}: {parent!r} already has the value {table!r} and no options below it")
     table[leaf] = value
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables merged at every depth; anything else is replaced.
+
+    >>> merged({"train": {"seed": 1, "epochs": 2}}, {"train": {"seed": 3}})
+    {'train': {'seed': 3, 'epochs': 2}}
+    """
+    both = {k: merged(old[k], v) for k, v in new.items() if isinstance(v, dict) and isinstance(old.get(k), dict)}
+    return dict(old) | dict(new) | both
 
 
 def dump(value: Any) -> dict[str, Any]:
@@ -187,10 +197,10 @@ def _with_kinds(schema: Any, values: Any) -> Any:
     means the default optimizer."""
     if not (is_dataclass(schema) and isinstance(values, dict)):
         return values
-    filled = dict(values)
+    filled, annotations = dict(values), vars(schema)["__pydantic_fields__"]
     for field in fields(schema):
         given, default = values.get(field.name), _default_value(field)
-        if isinstance(given, str) and _is_union_of_kinds(schema.__pydantic_fields__[field.name].annotation):
+        if isinstance(given, str) and _is_union_of_kinds(annotations[field.name].annotation):
             filled[field.name] = {"kind": given}
         if isinstance(given, dict) and is_dataclass(default):
             kind = {"kind": _kind(type(default))} if _kind(type(default)) else {}

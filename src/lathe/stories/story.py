@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from lathe.core.bundle import Bundle
 from lathe.core.errors import LatheError, RecipeError, did_you_mean
-from lathe.core.recipe import parse, read_toml, recipe
+from lathe.core.recipe import merged, parse, read_toml, recipe
 from lathe.core.report import say
 from lathe.verbs import VERBS
 
@@ -83,16 +83,6 @@ def changed(stages: Sequence[Stage], options: Mapping[str, Any]) -> list[Stage]:
         if not isinstance(given, dict):
             raise RecipeError(f"stages.{name}: give options of this stage, for instance stages.{name}.NAME=VALUE")
     return [Stage(s.name, s.verb, merged(s.options, options.get(s.name, {}))) for s in stages]
-
-
-def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables merged at every depth; anything else is replaced.
-
-    >>> merged({"train": {"seed": 1, "epochs": 2}}, {"train": {"seed": 3}})
-    {'train': {'seed': 3, 'epochs': 2}}
-    """
-    both = {k: merged(old[k], v) for k, v in new.items() if isinstance(v, dict) and isinstance(old.get(k), dict)}
-    return dict(old) | dict(new) | both
 
 
 def prepare(stages: Sequence[Stage], out: Path) -> list[Step]:

@@ -1,0 +1,161 @@
+"""Where the time of a training step goes: a watch that the training loop carries, and what it has seen."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeAlias
+
+import torch
+from torch.profiler import ProfilerActivity
+from torch.utils.flop_counter import FlopCounterMode
+
+from lathe.core.batches import StepBatches
+
+Watch: TypeAlias = Callable[[StepBatches], AbstractContextManager[None]]
+"""What the loop holds around each step."""
+
+_current: ContextVar[Watch] = ContextVar("watch", default=lambda _: nullcontext())
+
+KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "matrix products": ("mm", "addmm", "bmm", "baddbmm", "linear", "matmul", "convolution", "sdpa", "attention"),
+        "softmax": ("softmax",),
+        "norms": ("layer_norm", "rms_norm", "group_norm", "rsqrt", "pow", "mean"),
+        "activations": ("gelu", "relu", "silu", "tanh", "sigmoid"),
+        "dropout": ("dropout", "random_", "bernoulli", "bitwise_and", "lt_", "neg_"),
+        "rows gathered and scattered": ("index", "embedding", "gather", "scatter", "cat", "nonzero", "unique", "sort"),
+        "casts and copies": ("copy", "clone", "contiguous", "fill", "zero", "to"),
+        "optimizer": ("adam", "sgd", "lerp", "addcdiv", "addcmul", "linalg_vector_norm", "foreach", "muon"),
+        "other arithmetic": (
+            "add",
+            "mul",
+            "sub",
+            "div",
+            "sum",
+            "exp",
+            "log",
+            "sqrt",
+            "max",
+            "min",
+            "nll_loss",
+        ),
+    }
+)
+"""What an operation of torch is for, by the beginnings and ends of its name; the first kind that fits."""
+
+
+class Enough(Exception):  # noqa: N818 - not an error: how a watched run ends
+    """The watch has seen all it wanted; nothing is to be saved."""
+
+
+@contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Within it, every training loop of this thread calls ``watch`` around its steps."""
+    token = _current.set(watch)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current() -> Watch:
+    return _current.get()
+
+
+@dataclass
+class Profile:
+    """A watch: some steps to warm up, some timed, some under torch's profiler; then it ends the run.
+
+    The profiler slows a step down, so rates come from the timed steps, and only the shares from the profiled ones.
+    """
+
+    warm_up: int
+    timed: int
+    profiled: int
+    seconds: list[float] = field(default_factory=list)  # of the timed steps
+    rows: int = 0
+    tokens: int = 0  # real ones
+    positions: int = 0  # padding included
+    flops: int = 0  # of matrix products in the last step of the warm-up, forward and backward
+    flop_tokens: int = 0  # of that step
+    kinds: dict[str, float] = field(default_factory=lambda: defaultdict(float))  # seconds a profiled step
+    operations: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    profiled_seconds: float = 0.0  # a profiled step
+    _number: int = 0
+    _profiler: torch.profiler.profile | None = None
+
+    @contextmanager
+    def __call__(self, step: StepBatches) -> Iterator[None]:
+        self._number += 1
+        if self._number <= self.warm_up:
+            with FlopCounterMode(display=False) if self._number == self.warm_up else nullcontext() as counter:
+                yield
+            if counter is not None:
+                self.flops, self.flop_tokens = counter.get_total_flops(), step.tokens
+        elif self._number <= self.warm_up + self.timed:
+            with _clock(self.seconds):
+                yield
+            self.rows += len(step.rows)
+            self.tokens += step.tokens
+            self.positions += sum(batch.inputs["input_ids"].numel() for batch in step.micro)
+        else:
+            if self._profiler is None:
+                self._profiler = torch.profiler.profile(activities=_activities())
+                self._profiler.start()
+            with _clock(spent := list[float]()):
+                yield
+            self.profiled_seconds += spent[0] / self.profiled
+            if self._number == self.warm_up + self.timed + self.profiled:
+                self._profiler.stop()
+                self._add_up(self._profiler)
+                raise Enough
+
+    def _add_up(self, profiler: torch.profiler.profile) -> None:
+        for event in profiler.key_averages():
+            seconds = (event.self_device_time_total or event.self_cpu_time_total) / 1e6 / self.profiled
+            self.operations[event.key] += seconds
+            self.kinds[kind_of(event.key)] += seconds
+
+
+def kind_of(operation: str) -> str:
+    """What an operation is for.
+
+    >>> kind_of("aten::native_layer_norm_backward"), kind_of("aten::_fused_adamw_"), kind_of("_Attention")
+    ('norms', 'optimizer', 'bookkeeping')
+    """
+    name = operation.removeprefix("aten::").removeprefix("mkldnn::").strip("_")
+    if not operation.startswith(("aten::", "mkldnn::")):
+        return "bookkeeping"
+    for kind, words in KINDS.items():
+        if any(word in name if len(word) > 3 else name.rstrip("_") == word for word in words):
+            return kind
+    return "bookkeeping"
+
+
+def peak_flops(dtype: torch.dtype, place: torch.device, size: int = 2048, tries: int = 8) -> float:
+    """The most floating-point operations a second that this machine does in a large matrix product."""
+    a, b = (torch.ones(size, size, dtype=dtype, device=place) for _ in range(2))
+    spent: list[float] = []
+    for _ in range(tries):
+        with _clock(spent):
+            a @ b
+    return 2 * size**3 / min(spent)
+
+
+def _activities() -> list[ProfilerActivity]:
+    return [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])
+
+
+@contextmanager
+def _clock(spent: list[float]) -> Iterator[None]:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    started_s = time.perf_counter()
+    yield
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    spent.append(time.perf_counter() - started_s)
