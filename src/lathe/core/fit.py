@@ -46,11 +46,9 @@ def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memor
     steps that an unbroken run would have taken. Raises ``Stopped`` after saving when SIGINT or SIGTERM came.
     """
     plan = course.plan
-    if reason := packing.enable(model):
+    if reason := quicken(model):
         say(f"runs padded, rows of like length together: {reason}")
         plan = replace(plan, window=PADDED_WINDOW)
-    packing.fast_dropout(model)
-    tables.keep_gradients(model)
     state = State(config.optimizer(model))
     found = checkpoint.newest(work.checkpoints)
     if found is not None:
@@ -71,6 +69,23 @@ def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memor
                 checkpoint.save(work.checkpoints, step.number, tensors, memory, config.save_total_limit)
                 saved_s = time.perf_counter()
             stop.raise_if_set(f"step {step.number} of {course.total}, saved in {work.path}")
+
+
+def quicken(model: PreTrainedModel) -> str | None:
+    """Make training steps of ``model`` cheaper without changing what they compute; `plain` undoes it.
+
+    Returns why it runs padded, where it does.
+    """
+    packing.fast_dropout(model)
+    tables.keep_gradients(model)
+    return packing.enable(model)
+
+
+def plain(model: PreTrainedModel) -> None:
+    """The model as transformers made it."""
+    packing.disable(model)
+    packing.torch_dropout(model)
+    tables.release_gradients(model)
 
 
 def settled(config: T, work: Work) -> T:

@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from lathe.core import packing, tables
 from lathe.core.bundle import Runtime
 from lathe.core.errors import BundleError, LatheError
+from lathe.core.fit import plain
 from lathe.core.keyed import scalar_seed
 from lathe.core.runtime import device
 
@@ -151,9 +151,7 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():
             raise LatheError(f"{name}: has weights that are not finite; training diverged, lower train.learning_rate")
-    packing.disable(model)
-    packing.torch_dropout(model)
-    tables.release_gradients(model)
+    plain(model)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     files = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")

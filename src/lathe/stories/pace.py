@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from lathe.core import learn, packing, runtime
+from lathe.core import learn, runtime
 from lathe.core.batches import Plan, StepSize, ahead, batches
 from lathe.core.digest import write_json
 from lathe.core.documents import read_texts
+from lathe.core.fit import quicken
 from lathe.core.tokens import TokenFile
 from lathe.core.types import Symbols
 from lathe.models.pretrained import new_model, open_tokenizer
@@ -55,8 +56,7 @@ def step_seconds(recipe: Recipe, budget_s: float) -> float:
     config = recipe.train
     tokenizer = open_tokenizer(recipe.tokenizer or Path())
     model = new_model(recipe.objective.auto_model, recipe.model.config(tokenizer), config.seed)
-    packing.enable(model)
-    packing.fast_dropout(model)
+    quicken(model)
     symbols = Symbols.of(tokenizer)
     with TemporaryDirectory() as folder:
         texts = islice(read_texts(recipe.data.train), TEXTS)
