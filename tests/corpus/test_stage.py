@@ -125,3 +125,12 @@ def test_several_processes_read_what_one_reads(tmp_path: Path):
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     assert list(source.read(tmp_path / "one", 1)) == list(source.read(tmp_path / "two", 2))
+
+
+def test_a_corpus_of_another_environment_is_not_taken_for_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    options = {"source": {"kind": "documentation", "libraries": ["click"]}}
+    corpus(tmp_path / "out", **options)
+    assert corpus(tmp_path / "out", **options).reused
+    monkeypatch.setattr("importlib.metadata.distributions", lambda: [])
+    with pytest.raises(BundleError, match="installed packages"):
+        corpus(tmp_path / "out", **options)

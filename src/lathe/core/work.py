@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from lathe.core.bundle import Ancestor, Bundle, Manifest, is_bundle, seal
@@ -61,18 +62,24 @@ class Work:
 
 
 def run_stage(
-    stage: str, recipe: Any, out: Path, inputs: Sequence[Path | None], make: Callable[[Work], Manifest]
+    stage: str,
+    recipe: Any,
+    out: Path,
+    inputs: Sequence[Path | None],
+    make: Callable[[Work], Manifest],
+    states: Mapping[str, str] = MappingProxyType({}),
 ) -> Bundle:
     """Run ``make`` once, whatever happens in between; the same call again returns or continues the same run.
 
-    ``inputs`` are all files and folders the stage reads: their digests, with the recipe, say what run this is.
+    ``inputs`` are all files and folders the stage reads: their digests, with the recipe, say what run this is. What is
+    read and is no file of the user's has its digest in ``states``, by name.
     ``make`` fills ``work.result`` and returns the manifest without what is known here.
     Raises ``BundleError`` where ``out`` or its work folder belongs to a different run.
     """
     out = Path(out)
     refuse_root_of(out)
     paths = list(dict.fromkeys(path for path in inputs if path is not None))
-    options, digests = dump(recipe), {str(path): digest_of(path) for path in paths}
+    options, digests = dump(recipe), {str(path): digest_of(path) for path in paths} | dict(states)
     identity = {"stage": stage, "recipe": options, "inputs": digests}
     if out.exists() or out.is_symlink():
         return _finished(out, identity)

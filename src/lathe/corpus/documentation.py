@@ -6,11 +6,13 @@ go to one split, and texts that become near duplicates under the mask are left o
 
 import hashlib
 import json
+import platform
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -80,6 +82,12 @@ class Documentation:
 
     def inputs(self) -> list[Path]:
         return []
+
+    def states(self) -> dict[str, str]:
+        """The digest of Python's version and every package's: another environment is another text."""
+        packages = sorted(f"{found.name} {found.version}" for found in metadata.distributions())
+        known = "\n".join([platform.python_version(), *packages])
+        return {"installed packages": hashlib.sha256(known.encode("utf-8", "surrogateescape")).hexdigest()}
 
     def read(self, cache: Path, processes: int) -> Iterator[Document | Bad]:
         """The documents, file by file in order. What was read is kept in ``cache``: a killed run goes on from there."""

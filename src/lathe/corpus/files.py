@@ -34,6 +34,9 @@ class Files:
     def inputs(self) -> list[Path]:
         return list(self.paths)
 
+    def states(self) -> dict[str, str]:
+        return {}
+
     def read(self, cache: Path, processes: int) -> Iterator[Document | Bad]:
         for file in self._files():
             is_text = find_source(file).format == "text"

@@ -45,7 +45,8 @@ class Recipe:
 
 
 def run(recipe: Recipe, out: Path) -> Bundle:
-    return run_stage("corpus", recipe, out, recipe.source.inputs(), partial(make, recipe))
+    source = recipe.source
+    return run_stage("corpus", recipe, out, source.inputs(), partial(make, recipe), source.states())
 
 
 def make(recipe: Recipe, work: Work) -> Manifest:

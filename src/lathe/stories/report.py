@@ -139,7 +139,7 @@ def text(corpus: Bundle) -> Iterator[str]:
 def lineage(out: Path, bundles: Mapping[str, Bundle], plan: Mapping[str, Any]) -> Iterator[str]:
     rows = []
     for name, bundle in bundles.items():
-        sources = ", ".join(path.removeprefix(f"{out}/") for path in bundle.manifest.inputs) or "installed packages"
+        sources = ", ".join(path.removeprefix(f"{out}/") for path in bundle.manifest.inputs)
         rows.append(
             [
                 name,
