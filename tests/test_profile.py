@@ -41,7 +41,7 @@ def test_a_profile_tells_rates_shares_and_the_fraction_of_the_peak(recipe, class
 
 
 def test_a_person_reads_a_table(recipe, capsys):
-    assert main(["profile", str(recipe), *STEPS, "operations=3", "options.train.batch_size=4"]) == 0
+    assert main(["profile", str(recipe), *STEPS, "operations=20", "options.train.batch_size=4"]) == 0
     told = capsys.readouterr().out
     assert "rows/s" in told and "matrix products" in told and "aten::" in told
 
@@ -58,8 +58,15 @@ def test_what_cannot_be_profiled_is_said(recipe, capsys, options, message):
     assert message in capsys.readouterr().err
 
 
-def test_only_training_is_profiled(recipe, capsys):
-    recipe.write_text('verb = "corpus"\n', encoding="utf-8")
+def test_evaluations_between_the_steps_are_not_counted(recipe, capsys):
+    assert main(["profile", str(recipe), *STEPS, "options.train.eval_steps=1", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert sum(share for kind, share in told["shares"].items()) == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("verb", ["3", '"corpus"', '"fine-tune"'])
+def test_only_training_is_profiled(recipe, capsys, verb):
+    recipe.write_text(f"verb = {verb}\n", encoding="utf-8")
     assert main(["profile", str(recipe)]) == 2
     assert "only pretrain and finetune take training steps" in capsys.readouterr().err
 
@@ -72,6 +79,7 @@ def test_only_training_is_profiled(recipe, capsys):
         ("aten::gelu_backward", "activations"),
         ("aten::_fused_adamw_", "optimizer"),
         ("aten::copy_", "casts and copies"),
+        ("aten::lt_", "dropout"),
         ("aten::add_", "other arithmetic"),
         ("aten::index_select", "rows gathered and scattered"),
         ("aten::view", "bookkeeping"),

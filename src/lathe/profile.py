@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 
 from lathe.core import runtime
-from lathe.core.errors import RecipeError, did_you_mean
+from lathe.core.errors import RecipeError, Stopped, did_you_mean
 from lathe.core.profile import Enough, Profile, peak_flops, watched
 from lathe.core.recipe import merged, parse, read_toml, recipe
 from lathe.core.report import Told
@@ -43,7 +43,7 @@ def run(recipe: Recipe) -> Told:
     values = read_toml(recipe.recipe)
     verb = values.pop("verb", "")
     if verb not in TRAINING:
-        near = did_you_mean(verb, TRAINING)
+        near = did_you_mean(str(verb), TRAINING)
         raise RecipeError(f"{recipe.recipe}: verb = {verb!r}: only {' and '.join(TRAINING)} take training steps{near}")
     stage = import_module(VERBS[verb].package)
     wanted = parse(stage.Recipe, merged(values, recipe.options))
@@ -53,6 +53,8 @@ def run(recipe: Recipe) -> Told:
             stage.run(wanted, Path(folder) / "run")
         except Enough:
             pass
+        except Stopped as stopped:
+            raise Stopped("stopped; a profile keeps nothing", stopped.signum) from None
         else:
             needed = recipe.warm_up + recipe.steps + recipe.profiled
             raise RecipeError(f"{recipe.recipe}: its run ended before {needed} steps; lower warm_up, steps or profiled")

@@ -10,7 +10,7 @@ import torch
 import transformers as hf
 from torch import Tensor, nn
 
-from lathe.core import packing
+from lathe.core import packing, tables
 from lathe.core.packing.dropout import dropout
 from lathe.core.packing.geometry import Geometry, coarse
 
@@ -183,6 +183,26 @@ def assert_packed_equals_padded(model: Any, head: str, batch: dict[str, Tensor],
 @pytest.mark.parametrize(("family", "head"), CASES)
 def test_packed_equals_padded_in_outputs_and_gradients(family: str, head: str) -> None:
     assert_packed_equals_padded(model_of(family, head), head, batch_of(head))
+
+
+@pytest.mark.parametrize(("family", "head"), CASES)
+def test_a_word_table_that_keeps_its_gradient_changes_nothing(
+    family: str, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "SMALLEST", 1)
+    plain, kept = (model_of(family, head) for _ in range(2))
+    tables.keep_gradients(kept)
+    for seed in range(3):  # what one step leaves behind would show in the next
+        batch = batch_of(head)
+        batch["input_ids"] = torch.where(
+            batch["input_ids"] > 3, (batch["input_ids"] + 7 * seed) % 50 + 4, batch["input_ids"]
+        )
+        gradients = [run(model, head, batch)[1] for model in (plain, kept)]
+        assert gradients[0].keys() == gradients[1].keys()
+        for name, gradient in gradients[0].items():
+            torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-5, atol=1e-6)
+        norms = [tables.clip(model, 1.0) for model in (plain, kept)]
+        assert norms[0] == pytest.approx(norms[1], rel=1e-5)
 
 
 @pytest.mark.parametrize("family", KINDS)

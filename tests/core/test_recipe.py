@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
+from lathe.compress.stage import AnyStep
 from lathe.core.errors import RecipeError
 from lathe.core.recipe import differences, dump, options, override, parse, read_toml, recipe
 
@@ -58,6 +59,7 @@ def test_a_recipe_round_trips_through_json():
         ),
         ({"base": "x", "shape": "sqare"}, "shape.kind: 'sqare' is not one of round, square; did you mean 'square'"),
         ({"base": "x", "shape": {"side": True}}, r"shape.side: takes a number \(got true\)"),
+        ({"base": "x", "more": ["round", {"kind": "square", "side": True}]}, "more.1.side: takes a number"),
     ],
 )
 def test_every_mistake_is_named_with_the_way_out(values, message):
@@ -70,7 +72,15 @@ def test_options_of_the_default_kind_need_no_kind():
 
 
 def test_a_component_without_options_goes_by_its_kind():
-    assert parse(Drawing, {"base": "x", "shape": "round"}).shape == Round()
+    drawing = parse(Drawing, {"base": "x", "shape": "round", "more": ["square", {"kind": "round"}]})
+    assert drawing.shape == Round() and drawing.more == (Square(), Round())
+
+
+def test_kinds_are_filled_in_below_the_members_of_a_list():
+    train = {"optimizer": "muon", "lr_scheduler": "cosine"}
+    steps = [{"kind": "distill", "student": "layers", "train": train}, "int8"]
+    first, second = parse(tuple[AnyStep, ...], steps)
+    assert (first.train.optimizer.kind, first.train.lr_scheduler.kind, second.kind) == ("muon", "cosine", "int8")
 
 
 def test_assignments_are_toml_values_or_else_strings():

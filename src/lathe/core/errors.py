@@ -33,6 +33,7 @@ class Stopped(LatheError):  # noqa: N818 (it is no error: the state has been sav
 
     def __init__(self, message: str, signum: int) -> None:
         super().__init__(message)
+        self.signum = signum
         self.exit_code = 128 + signum
 
 

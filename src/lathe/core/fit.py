@@ -72,13 +72,15 @@ def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memor
 
 
 def quicken(model: PreTrainedModel) -> str | None:
-    """Make training steps of ``model`` cheaper without changing what they compute; `plain` undoes it.
+    """Make training steps of ``model`` cheaper; what they compute stays, and dropout draws from the same distribution.
 
-    Returns why it runs padded, where it does.
+    Undone by `plain`. Returns why it runs padded, where it does.
     """
     packing.fast_dropout(model)
-    tables.keep_gradients(model)
-    return packing.enable(model)
+    reason = packing.enable(model)
+    if reason is None:
+        tables.keep_gradients(model)
+    return reason
 
 
 def plain(model: PreTrainedModel) -> None:

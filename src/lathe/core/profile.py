@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 import torch
-from torch.profiler import ProfilerActivity
+from torch.autograd.profiler import profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from lathe.core.batches import StepBatches
@@ -26,7 +26,7 @@ KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "softmax": ("softmax",),
         "norms": ("layer_norm", "rms_norm", "group_norm", "rsqrt", "pow", "mean"),
         "activations": ("gelu", "relu", "silu", "tanh", "sigmoid"),
-        "dropout": ("dropout", "random_", "bernoulli", "bitwise_and", "lt_", "neg_"),
+        "dropout": ("dropout", "random", "bernoulli", "bitwise_and", "lt", "neg"),
         "rows gathered and scattered": ("index", "embedding", "gather", "scatter", "cat", "nonzero", "unique", "sort"),
         "casts and copies": ("copy", "clone", "contiguous", "fill", "zero", "to"),
         "optimizer": ("adam", "sgd", "lerp", "addcdiv", "addcmul", "linalg_vector_norm", "foreach", "muon"),
@@ -45,7 +45,7 @@ KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
     }
 )
-"""What an operation of torch is for, by the beginnings and ends of its name; the first kind that fits."""
+"""What an operation of torch is for, by words in its name (up to three letters: all of its name); the first one fits."""
 
 
 class Enough(Exception):  # noqa: N818 - not an error: how a watched run ends
@@ -86,7 +86,6 @@ class Profile:
     operations: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     profiled_seconds: float = 0.0  # a profiled step
     _number: int = 0
-    _profiler: torch.profiler.profile | None = None
 
     @contextmanager
     def __call__(self, step: StepBatches) -> Iterator[None]:
@@ -103,22 +102,22 @@ class Profile:
             self.tokens += step.tokens
             self.positions += sum(batch.inputs["input_ids"].numel() for batch in step.micro)
         else:
-            if self._profiler is None:
-                self._profiler = torch.profiler.profile(activities=_activities())
-                self._profiler.start()
-            with _clock(spent := list[float]()):
+            with _clock(spent := list[float]()), _profiler() as profiler:
                 yield
             self.profiled_seconds += spent[0] / self.profiled
+            self._add_up(profiler)
             if self._number == self.warm_up + self.timed + self.profiled:
-                self._profiler.stop()
-                self._add_up(self._profiler)
                 raise Enough
 
-    def _add_up(self, profiler: torch.profiler.profile) -> None:
+    def _add_up(self, profiler: profile) -> None:
+        """Each operation's own time: on a GPU that of its kernels, which are also listed by themselves."""
+        on_gpu = torch.cuda.is_available()
         for event in profiler.key_averages():
-            seconds = (event.self_device_time_total or event.self_cpu_time_total) / 1e6 / self.profiled
-            self.operations[event.key] += seconds
-            self.kinds[kind_of(event.key)] += seconds
+            if on_gpu and not event.key.startswith("aten::"):
+                continue
+            own = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+            self.operations[event.key] += own / 1e6 / self.profiled
+            self.kinds[kind_of(event.key)] += own / 1e6 / self.profiled
 
 
 def kind_of(operation: str) -> str:
@@ -146,8 +145,9 @@ def peak_flops(dtype: torch.dtype, place: torch.device, size: int = 2048, tries:
     return 2 * size**3 / min(spent)
 
 
-def _activities() -> list[ProfilerActivity]:
-    return [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])
+def _profiler() -> profile:
+    """On a CPU the older of torch's two tracers: the newer one writes lines of its own to standard error."""
+    return profile(use_device="cuda") if torch.cuda.is_available() else profile(use_kineto=False)
 
 
 @contextmanager

@@ -192,29 +192,36 @@ def _toml_value(text: str) -> Any:
         return text  # a bare word is a string: train.precision=bf16
 
 
-def _with_kinds(schema: Any, values: Any) -> Any:
+def _with_kinds(annotation: Any, values: Any, default: Any = None) -> Any:
     """Fill in what a union leaves unsaid: ``train.optimizer=muon`` is its kind, ``train.optimizer.beta1=0.8`` alone
     means the default optimizer."""
-    if not (is_dataclass(schema) and isinstance(values, dict)):
+    members = list(_members(annotation))
+    if isinstance(values, list):
+        items = [get_args(member)[0] for member in members if get_origin(member) in (tuple, list)]
+        return [_with_kinds(items[0], value) for value in values] if items else values
+    if isinstance(values, str) and all(is_dataclass(member) and _kind(member) for member in members):
+        values = {"kind": values}
+    if not isinstance(values, dict):
         return values
-    filled, annotations = dict(values), vars(schema)["__pydantic_fields__"]
-    for field in fields(schema):
-        given, default = values.get(field.name), _default_value(field)
-        if isinstance(given, str) and _is_union_of_kinds(annotations[field.name].annotation):
-            filled[field.name] = {"kind": given}
-        if isinstance(given, dict) and is_dataclass(default):
-            kind = {"kind": _kind(type(default))} if _kind(type(default)) else {}
-            filled[field.name] = _with_kinds(type(default), kind | given)
-    return filled
+    if is_dataclass(default) and _kind(type(default)):
+        values = {"kind": _kind(type(default))} | values
+    chosen = [m for m in members if is_dataclass(m) and (len(members) == 1 or _kind(m) == values.get("kind"))]
+    if not chosen:
+        return values
+    found = vars(chosen[0])["__pydantic_fields__"]
+    known = [field for field in fields(chosen[0]) if field.name in values]
+    return values | {f.name: _with_kinds(found[f.name].annotation, values[f.name], _default_value(f)) for f in known}
 
 
-def _is_union_of_kinds(annotation: Any) -> bool:
-    """Nothing but components with a ``kind``: a string cannot mean anything else."""
+def _members(annotation: Any) -> Iterator[Any]:
+    """The types that a value may have, apart from None."""
     if get_origin(annotation) is Annotated:
-        return _is_union_of_kinds(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
-        return all(inner is type(None) or _is_union_of_kinds(inner) for inner in get_args(annotation))
-    return is_dataclass(annotation) and bool(_kind(annotation))
+        yield from _members(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for inner in get_args(annotation):
+            yield from _members(inner)
+    elif annotation is not type(None):
+        yield annotation
 
 
 def _booleans_for_numbers(values: Any, parsed: Any, where: str = "") -> Iterator[str]:
@@ -224,6 +231,9 @@ def _booleans_for_numbers(values: Any, parsed: Any, where: str = "") -> Iterator
     elif isinstance(values, dict) and is_dataclass(parsed):
         for name, value in values.items():
             yield from _booleans_for_numbers(value, getattr(parsed, name, value), f"{where}.{name}" if where else name)
+    elif isinstance(values, list) and isinstance(parsed, list | tuple):
+        for number, (value, item) in enumerate(zip(values, parsed, strict=False)):
+            yield from _booleans_for_numbers(value, item, f"{where}.{number}")
 
 
 def _explain(schema: Any, values: Any, error: ErrorDetails) -> str:

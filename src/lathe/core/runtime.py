@@ -4,6 +4,7 @@ import ctypes
 import mmap
 import os
 import platform
+import resource
 import signal
 import sys
 import threading
@@ -153,23 +154,40 @@ def _product_seconds(dtype: torch.dtype) -> float:
 
 @contextmanager
 def memory_ahead(size: int) -> Iterator[None]:
-    """Take ``size`` bytes that training will surely need while the caller does something else, such as reading rows.
+    """Take about ``size`` bytes that training will need while the caller does something else, such as reading rows.
 
     Taken page by page, when they are first written to, they hold up the first steps: by seconds on virtual machines.
     """
     libc = _tuned_libc()
-    block = libc.malloc(size) if libc is not None else None
+    block = libc.malloc(size) if libc is not None and size < _free_memory() / 2 else None
     if libc is None or not block:
         yield
         return
-    populate = 23  # MADV_POPULATE_WRITE; Linux before 5.14 has none, and nothing changes
-    thread = threading.Thread(target=_advise, args=(libc, block, size, populate), daemon=True)
+    enough = threading.Event()
+    thread = threading.Thread(target=_populate, args=(libc, block, size, enough), daemon=True)
     thread.start()
     try:
         yield
+    except BaseException:
+        enough.set()
+        raise
     finally:
         thread.join()
-        libc.free(block)  # it stays with this process
+        libc.free(block)  # what has been taken stays with this process
+
+
+def _populate(libc: ctypes.CDLL, block: int, size: int, enough: threading.Event) -> None:
+    slice_bytes, populate = 32 << 20, 23  # MADV_POPULATE_WRITE; Linux before 5.14 has none, and nothing changes
+    for start in range(0, size, slice_bytes):
+        if enough.is_set():
+            return
+        _advise(libc, block + start, min(slice_bytes, size - start), populate)
+
+
+def _free_memory() -> int:
+    """Bytes that new programs could use."""
+    with open("/proc/meminfo", encoding="ascii") as lines:
+        return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), 0)
 
 
 @cache
@@ -188,10 +206,13 @@ def _tuned_libc() -> ctypes.CDLL | None:
     libc.mallopt(mmap_max, 0)
     libc.mallopt(trim_threshold, -1)
     libc.mallopt(top_pad, 256 * 2**20)
-    space = 4 << 30  # of addresses, of which only what is used takes memory
-    block = libc.malloc(space)
-    _advise(libc, block or 0, space, 14)  # MADV_HUGEPAGE
-    libc.free(block)
+    if all(
+        resource.getrlimit(limit)[0] == resource.RLIM_INFINITY for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA)
+    ):
+        space = min(4 << 30, _free_memory())  # of addresses; memory is taken as it is used
+        block = libc.malloc(space)
+        _advise(libc, block or 0, space, 14)  # MADV_HUGEPAGE
+        libc.free(block)
     return libc
 
 

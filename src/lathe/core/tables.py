@@ -10,18 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from transformers import PreTrainedModel
 
 SMALLEST = 1 << 20  # numbers in a table: nothing is gained with fewer
 
 
-def keep_gradients(model: nn.Module) -> None:
-    """Every large embedding table of ``model`` keeps its gradient between steps; undone by `release_gradients`.
+def keep_gradients(model: PreTrainedModel) -> None:
+    """The word table of ``model``, if large, keeps its gradient between steps; undone by `release_gradients`.
 
+    Only for models that look words up in it and use it nowhere else: every family that runs packed is tested for that.
     A table that is also the vocabulary head gets a dense gradient from there, and is left alone.
     """
-    for module in model.modules():
-        if type(module) is nn.Embedding and _gains(module) and _uses(model, module.weight) == 1:
-            _change_class(module, Table)
+    table = model.get_input_embeddings()
+    if type(table) is nn.Embedding and _gains(table) and _uses(model, table.weight) == 1:
+        _change_class(table, Table)
 
 
 def release_gradients(model: nn.Module) -> None:
@@ -41,9 +43,11 @@ def clip(model: nn.Module, max_norm: float) -> float:
     kept = [(table, table.touched()) for table in tables.values() if table.weight.grad is not None]
     norm = float(nn.utils.get_total_norm([*dense, *(table.rows(ids) for table, ids in kept)]))
     if norm > max_norm:
-        torch._foreach_mul_(dense, max_norm / norm)
+        factor = max_norm / (norm + 1e-6)  # as torch has it
+        for gradient in dense:
+            gradient.mul_(factor)
         for table, ids in kept:
-            table.grad.index_copy_(0, ids, table.rows(ids) * (max_norm / norm))
+            table.grad.index_copy_(0, ids, table.rows(ids) * factor)
     return norm
 
 
