@@ -45,7 +45,7 @@ KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
     }
 )
-"""What an operation of torch is for, by words in its name (up to three letters: all of its name); the first one fits."""
+"""What an operation of torch is for, by words in its name (a short word: all of it); the first that fits."""
 
 
 class Enough(Exception):  # noqa: N818 - not an error: how a watched run ends
