@@ -7,7 +7,7 @@ from torch import nn
 
 from lathe.core.batches import StepBatches
 from lathe.core.errors import LatheError
-from lathe.core.learn import State, Train, step_loss, train, train_step
+from lathe.core.learn import BadStep, State, Train, step_loss, train, train_step
 from lathe.core.optim import SGD
 from lathe.core.types import Batch, Part
 
@@ -43,6 +43,24 @@ def test_each_part_is_divided_by_its_own_items_of_the_whole_step():
     assert step.loss == pytest.approx(4 * 14 / 3 + 3 * 2.0)
     gradient = 2 * 2 * 14 / 3 + 3
     assert layer.weight.item() == pytest.approx(2.0 - 0.1 * gradient)
+
+
+def test_bad_steps_pass_without_an_update_until_there_are_too_many_in_a_row():
+    config = Train(**{**CONFIG.__dict__, "max_bad_steps": 2})
+    good, bad = step_of(([1.0, 2.0], 1)), step_of(([1.0, float("nan")], 1))
+    layer, plain, told = model(), model(), []
+    order = [good, bad, bad, good, bad, bad, bad]
+    steps = train(layer, Square(), order, config, 9, State(config.optimizer(layer)), lambda _, b: told.append(b.step))
+    taken = [next(steps) for _ in range(6)]
+    with pytest.raises(BadStep, match="step 7: .*no update was made"):
+        next(steps)
+    assert told == [2, 3, 5, 6, 7]
+    assert [np.isfinite(step.loss) for step in taken] == [True, False, False, True, False, False]
+    state = State(config.optimizer(plain))
+    for number in (0, 3):
+        state.step = number
+        train_step(plain, Square(), good, config, 9, state)
+    assert layer.weight.item() == plain.weight.item()
 
 
 def test_a_part_without_items_adds_nothing_and_is_not_nan():

@@ -12,9 +12,11 @@ from lathe import load
 from lathe.core import fit as fit_module
 from lathe.core.digest import file_digest
 from lathe.core.errors import DataError, RecipeError, Stopped
+from lathe.core.learn import BadStep
 from lathe.core.recipe import parse
 from lathe.core.work import read_log
 from lathe.finetune import Recipe, run
+from lathe.tasks import Classify
 
 ROWS = [("good film", "pos"), ("great plot", "pos"), ("bad film", "neg"), ("awful plot", "neg")]
 
@@ -112,3 +114,36 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(recipe, tmp
     digests = [file_digest(run(recipe(train={"seed": seed}), tmp_path / f"{i}").path / "model.safetensors")
                for i, seed in enumerate((0, 0, 1))]  # fmt: skip
     assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.fixture
+def poisoned(recipe, tokenizer, monkeypatch):
+    """Rows with the word "awful" have no finite loss."""
+    word = tokenizer.convert_tokens_to_ids("awful")
+    assert word != tokenizer.unk_token_id
+    loss = Classify.loss
+
+    def wrong(self, model, batch):
+        share = float("nan") if (batch.inputs["input_ids"] == word).any() else 1.0
+        return [part._replace(total=part.total * share) for part in loss(self, model, batch)]
+
+    monkeypatch.setattr(Classify, "loss", wrong)
+    return recipe
+
+
+def test_rows_without_a_finite_loss_are_named_and_stop_the_run(poisoned, tmp_path, capsys):
+    with pytest.raises(BadStep, match="no update was made"):
+        run(poisoned(), tmp_path / "out")
+    assert "these have no finite loss alone: " in capsys.readouterr().err
+
+
+def test_bad_steps_may_pass(poisoned, train, tmp_path):
+    data = {"train": train, "validation": train}
+    out = run(poisoned(data=data, train={"max_bad_steps": 1000, "batch_size": 2}), tmp_path / "out").path
+    log = read_log(out)
+    bad = [line for line in log if line["event"] == "bad step"]
+    good = [line for line in log if line["event"] == "step"]
+    assert bad and good and not {line["step"] for line in bad} & {line["step"] for line in good}
+    texts = [json.loads(line)["text"] for line in train.read_text(encoding="utf-8").splitlines()]
+    assert all("awful" in texts[row] for line in bad for row in line["rows"])
+    assert all(line["rows"] for line in bad)

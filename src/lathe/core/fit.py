@@ -1,20 +1,23 @@
 """A training run that survives: it starts from the newest good checkpoint, saves itself, logs, and stops when asked."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 from transformers import PreTrainedModel
 
 from lathe.core import checkpoint, learn, packing, tables
-from lathe.core.batches import Plan, Source, ahead, batches
+from lathe.core.batches import Plan, Source, StepBatches, ahead, batches
 from lathe.core.errors import LatheError
-from lathe.core.learn import State, Step, Train
+from lathe.core.keyed import row_seeds
+from lathe.core.learn import BadStep, State, Step, Train
 from lathe.core.report import Meter, progress, say
-from lathe.core.runtime import StopFlag, dtype_of, stop_flag
+from lathe.core.runtime import StopFlag, autocast, dtype_of, stop_flag
 from lathe.core.types import Objective, Symbols
 from lathe.core.work import Work
 
@@ -61,8 +64,10 @@ def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memor
     with closing(steps), stop_flag() as stop, progress("training", course.total, "steps") as meter:
         meter.skip(state.step)
         saved_s = time.perf_counter()
-        for step in learn.train(model, course.objective, steps, config, course.total, state):
-            _record(step, work, meter)
+        tell = partial(_tell, model, course, config, work)
+        for step in learn.train(model, course.objective, steps, config, course.total, state, tell):
+            if math.isfinite(step.loss):  # of another one `_tell` has told
+                _record(step, work, meter)
             yield step
             if step.number == course.total or _is_due(step, config, saved_s, stop):
                 tensors = learn.saved_tensors(model, state)
@@ -118,6 +123,25 @@ def _record(step: Step, work: Work, meter: Meter) -> None:
         seconds=round(step.seconds, 5),
     )
     meter.advance(1, f"loss {step.loss:.3f}, {step.tokens / max(step.seconds, 1e-9):,.0f} tokens/s")
+
+
+def _tell(
+    model: PreTrainedModel, course: Course, config: Train, work: Work, batches: StepBatches, bad: BadStep
+) -> None:
+    """Say and log what was wrong with a step, and which of its rows have no finite loss by themselves."""
+    place, dtype = next(model.parameters()).device, dtype_of(config.precision)
+    rows = []
+    for row in batches.rows.tolist():
+        seeds = row_seeds(course.plan.seed, batches.epoch, course.source.keys[[row]])
+        batch = course.objective.collate([course.source[row]], seeds, course.symbols)
+        with torch.no_grad(), autocast(place, dtype):
+            parts = course.objective.loss(model, batch.to(place))
+        if not all(torch.isfinite(part.total) for part in parts):
+            rows.append(row)
+    shown = ", ".join(str(row + 1) for row in rows[:10]) + (", ..." if len(rows) > 10 else "")
+    whose = f"of its rows these have no finite loss alone: {shown}" if rows else "each of its rows alone is finite"
+    say(f"step {bad.step}: {bad.found}; no update; {whose} (training rows as kept, counted from 1)")
+    work.log("bad step", step=bad.step, rows=rows)
 
 
 def keep_best(work: Work, model: PreTrainedModel, memory: dict[str, Any], step: int, score: float) -> None:

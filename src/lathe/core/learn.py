@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -43,10 +43,20 @@ class Train:
     """Of the order of rows, masks, dropout and new weights."""
     precision: Precision = "auto"
     """Matrix products in fp32 or bf16; auto measures which is faster here. Weights stay float32."""
+    max_bad_steps: int = Field(0, ge=0)
+    """Steps in a row that may be passed over, without an update, since their loss or gradient is not finite."""
     save_steps: int | None = Field(None, ge=1)
     """Steps between checkpoints; without it one every two minutes."""
     save_total_limit: int = Field(2, ge=1)
     """Checkpoints kept while the run lasts."""
+
+
+class BadStep(LatheError):  # noqa: N818 - a step, and what was wrong with it
+    """A step whose loss or gradient is not finite. Weights and the optimizer's memory are as they were before it."""
+
+    def __init__(self, step: int, found: str, way_out: str) -> None:
+        super().__init__(f"step {step}: {found}; no update was made. {way_out}")
+        self.step, self.found = step, found
 
 
 class Step(NamedTuple):
@@ -73,14 +83,35 @@ class State:
 
 
 def train(
-    model: nn.Module, objective: Objective, steps: Iterable[StepBatches], config: Train, total: int, state: State
+    model: nn.Module,
+    objective: Objective,
+    steps: Iterable[StepBatches],
+    config: Train,
+    total: int,
+    state: State,
+    passed_over: Callable[[StepBatches, BadStep], None] = lambda _, __: None,
 ) -> Iterator[Step]:
-    """Take steps until ``total`` have been taken in all; ``steps`` must begin with step ``state.step``."""
-    steps, watch = iter(steps), profile.current()
+    """Take steps until ``total`` have been taken in all; ``steps`` must begin with step ``state.step``.
+
+    A bad step updates nothing, has no finite loss, and ``passed_over`` is told; raises ``BadStep`` after too many in a
+    row.
+    """
+    steps, watch, bad_steps = iter(steps), profile.current(), 0
     while state.step < total:
         batches = next(steps)
-        with watch(batches):
-            taken = train_step(model, objective, batches, config, total, state)
+        try:
+            with watch(batches):
+                taken = train_step(model, objective, batches, config, total, state)
+        except BadStep as bad:
+            passed_over(batches, bad)
+            bad_steps += 1
+            if bad_steps > config.max_bad_steps:
+                raise
+            state.step += 1
+            nan = math.nan
+            taken = Step(state.step, batches.epoch, nan, {}, {}, nan, 0.0, len(batches.rows), batches.tokens, 0.0)
+        else:
+            bad_steps = 0
         yield taken
 
 
@@ -107,9 +138,11 @@ def train_step(
     loss = sum(weights[name] * value for name, value in values.items())
     norm = tables.clip(model, config.max_grad_norm)
     if not math.isfinite(loss) or not math.isfinite(norm):
-        raise LatheError(
-            f"step {state.step + 1}: loss {loss}, gradient norm {norm}; no update was made. "
-            f"Lower train.learning_rate (now {config.learning_rate}), or set train.precision=fp32"
+        raise BadStep(
+            state.step + 1,
+            f"loss {loss}, gradient norm {norm}",
+            f"Lower train.learning_rate (now {config.learning_rate}), set train.precision=fp32, or let such steps pass "
+            "with train.max_bad_steps",
         )
     rate = config.learning_rate * learning_rate_factor(config, state.step, total)
     for optimizer in state.optimizers:
