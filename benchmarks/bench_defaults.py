@@ -2,7 +2,8 @@
 
     python benchmarks/bench_defaults.py [SET ...]
 
-Every run is a plain ``lathe finetune`` command. Its result is kept below ``runs/bench-defaults`` and reused.
+Every run is a plain ``lathe finetune`` command. Its result is kept below ``runs/bench-defaults`` and reused; where the
+default is one of the rates searched, its run is the same run.
 """
 
 import sys

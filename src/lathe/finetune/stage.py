@@ -51,7 +51,7 @@ class Data:
 
 @recipe
 class FinetuneTrain(TaskTrain):
-    learning_rate: float = Field(1.5e-4, gt=0)
+    learning_rate: float = Field(2e-4, gt=0)
     """Highest learning rate."""
 
 
