@@ -364,9 +364,7 @@ def test_no_cache_is_made_while_packed_and_the_configuration_is_left_alone() -> 
 def test_other_families_run_padded_and_say_why(family: str) -> None:
     model, batch = model_of(family, "base").eval(), batch_of("base")
     before = model(**batch).last_hidden_state
-    reason = packing.enable(model)
-    assert reason is not None
-    assert family in reason
+    assert family in str(packing.enable(model))
     assert torch.equal(model(**batch).last_hidden_state, before)
 
 

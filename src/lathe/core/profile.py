@@ -130,7 +130,7 @@ def kind_of(operation: str) -> str:
     if not operation.startswith(("aten::", "mkldnn::")):
         return "bookkeeping"
     for kind, words in KINDS.items():
-        if any(word in name if len(word) > 3 else name.rstrip("_") == word for word in words):
+        if any(word in name if len(word) > 3 else name == word for word in words):
             return kind
     return "bookkeeping"
 

@@ -168,10 +168,9 @@ def memory_ahead(size: int) -> Iterator[None]:
     thread.start()
     try:
         yield
-    except BaseException:
-        enough.set()
-        raise
+        thread.join()
     finally:
+        enough.set()  # after an error nobody waits for the rest
         thread.join()
         libc.free(block)  # what has been taken stays with this process
 
