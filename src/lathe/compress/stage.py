@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from lathe.compress.candidate import Candidate, Splits
 from lathe.compress.distill import Distill
@@ -25,13 +25,7 @@ from lathe.runtimes.eager import torch_forward
 from lathe.tasks import AnyTask
 from lathe.tasks.examples import encode, hold_out, use_of
 
-
-def _with_kind(step: Any) -> Any:
-    """``steps = ["int8"]``: a step with all its defaults goes by its name."""
-    return {"kind": step} if isinstance(step, str) else step
-
-
-AnyStep = Annotated[Annotated[Distill | Int8, Field(discriminator="kind")], BeforeValidator(_with_kind)]
+AnyStep = Annotated[Distill | Int8, Field(discriminator="kind")]
 
 
 @recipe

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
@@ -67,12 +67,7 @@ class New:
         return new_model(task.auto_model, config, seed)
 
 
-def _with_kind(values: Any) -> Any:
-    """``student = {layers = 2}`` needs no kind."""
-    return {"kind": "layers"} | values if isinstance(values, dict) else values
-
-
-AnyStudent = Annotated[Annotated[Layers | Base | New, Field(discriminator="kind")], BeforeValidator(_with_kind)]
+AnyStudent = Annotated[Layers | Base | New, Field(discriminator="kind")]
 
 
 def keep_layers(model: PreTrainedModel, count: int | None) -> PreTrainedModel:
