@@ -21,7 +21,6 @@ from lathe.core.types import Symbols
 from lathe.models.pretrained import new_model, open_tokenizer
 from lathe.pretrain import Recipe
 
-WARM_UP_STEPS = 3
 TEXTS = 2000  # that the measurement learns from
 FEWEST_STEPS, MOST_STEPS = 500, 20_000
 """However slow or fast a machine seems: with fewer steps the network learns little, more do not fit its text."""
@@ -50,7 +49,8 @@ def steps_within(seconds: float, step_seconds: float) -> int:
 def step_seconds(recipe: Recipe, budget_s: float) -> float:
     """Seconds of a real training step of a new model on this machine: real text, the real shape.
 
-    The lower quartile: other programs can only slow a step down, and they may be gone in a minute.
+    Half of the budget warms up: the first steps take their memory from the system. Of the rest the lower quartile:
+    other programs can only slow a step down, and they may be gone in a minute.
     """
     runtime.set_up()
     config = recipe.train
@@ -71,11 +71,13 @@ def step_seconds(recipe: Recipe, budget_s: float) -> float:
 
 
 def _moments(steps: Iterator[Any], budget_s: float) -> Iterator[float]:
-    """When each step ended, after the first ones, until the budget is spent; two at least."""
+    """When each step ended, in the second half of the budget; two at least."""
     started_s = time.perf_counter()
-    for number, _ in enumerate(steps):
+    told = 0
+    for _ in steps:
         now_s = time.perf_counter()
-        if number >= WARM_UP_STEPS:
+        if now_s - started_s >= budget_s / 2:
             yield now_s
-        if now_s - started_s >= budget_s and number > WARM_UP_STEPS:
+            told += 1
+        if now_s - started_s >= budget_s and told >= 2:
             return

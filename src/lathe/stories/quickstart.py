@@ -43,9 +43,9 @@ PAIRS = (
 
 @recipe
 class Recipe:
-    pretrain_seconds: float = Field(103.0, gt=0)
+    pretrain_seconds: float = Field(100.0, gt=0)
     """Length of pretraining: this machine is measured to choose encoder.train.max_steps, where that is not given."""
-    measure_seconds: float = Field(3.0, gt=0)
+    measure_seconds: float = Field(6.0, gt=0)
     """Length of that measurement."""
     untrained_seconds: float = Field(25.0, ge=0)
     """For fine-tuning the same network without pretraining: as many runs as fit, one at least."""
