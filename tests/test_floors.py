@@ -43,7 +43,7 @@ CORE = [
         "work",
     ],
     *["scripts", "tagging", "data", "documents", "tokens", "batches", "profile", "packing", "tables"],
-    *["optim", "checkpoint", "learn", "fit"],
+    *["muon", "optim", "checkpoint", "learn", "fit"],
     *["stats", "predictor", "measure"],
 ]
 # Rooms of core that see less than their place would allow.

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from transformers import BertForMaskedLM
 
+from lathe.core.muon import StackedMuon
 from lathe.core.optim import (
     SGD,
     AdamW,
@@ -86,6 +87,24 @@ def test_the_memory_of_an_optimizer_round_trips_bit_for_bit(rule):
     restore_state(optimizer, again, saved)
     run(2, again, optimizer)
     assert torch.equal(unbroken.weight, again.weight) and torch.equal(unbroken.bias, again.bias)
+
+
+@pytest.mark.parametrize("shapes", [[(8, 8)], [(4, 12), (12, 4), (4, 12)], [(5, 3), (7, 2), (3, 5), (1, 4)]])
+def test_matrices_orthogonalized_together_move_as_torch_moves_them_one_by_one(shapes):
+    torch.manual_seed(0)
+    ours = [nn.Parameter(torch.randn(shape)) for shape in shapes]
+    theirs = [nn.Parameter(p.detach().clone()) for p in ours]
+    stacked = StackedMuon(ours, lr=RATE, momentum=0.9, weight_decay=0.1)
+    reference = torch.optim.Muon(theirs, RATE, 0.1, 0.9, adjust_lr_fn="match_rms_adamw")
+    for step in range(4):
+        for number, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
+            without = step == 2 and number == 1  # a parameter that this step has not reached
+            mine.grad = None if without else torch.randn_like(mine)
+            other.grad = None if without else mine.grad.clone()
+        stacked.step()
+        reference.step()
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=0.05 * RATE)  # of updates of about RATE, made in bf16
 
 
 def test_muon_moves_a_matrix_by_an_orthogonal_update_of_adams_size_and_leaves_the_rest_to_adamw(bert_config):

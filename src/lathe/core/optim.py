@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from lathe.core.muon import StackedMuon
 from lathe.core.recipe import recipe
 
 Groups: TypeAlias = list[dict[str, object]]
@@ -80,10 +81,7 @@ class Muon:
         rest = groups([p for p in trainable(model) if id(p) not in ours], self.rest.weight_decay)
         if not matrices:
             return (self.rest.over(rest),)
-        muon = torch.optim.Muon(
-            matrices, lr=0.0, momentum=self.momentum, weight_decay=self.weight_decay, adjust_lr_fn="match_rms_adamw"
-        )
-        return muon, self.rest.over(rest)
+        return StackedMuon(matrices, 0.0, self.momentum, self.weight_decay), self.rest.over(rest)
 
 
 AnyOptimizer = Annotated[AdamW | SGD | Muon, Field(discriminator="kind")]
