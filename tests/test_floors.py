@@ -42,7 +42,7 @@ CORE = [
         "card",
         "work",
     ],
-    *["scripts", "tagging", "data", "documents", "tokens", "batches", "profile", "packing", "tables"],
+    *["scripts", "tagging", "data", "documents", "tokens", "batches", "profile", "packing", "activations", "tables"],
     *["muon", "optim", "checkpoint", "learn", "fit"],
     *["stats", "predictor", "measure"],
 ]

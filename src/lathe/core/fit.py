@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from transformers import PreTrainedModel
 
-from lathe.core import checkpoint, learn, packing, tables
+from lathe.core import activations, checkpoint, learn, packing, tables
 from lathe.core.batches import Plan, Source, StepBatches, ahead, batches
 from lathe.core.errors import LatheError
 from lathe.core.keyed import row_seeds
@@ -82,6 +82,7 @@ def quicken(model: PreTrainedModel) -> str | None:
     Undone by `plain`. Returns why it runs padded, where it does.
     """
     packing.fast_dropout(model)
+    activations.fuse(model)
     reason = packing.enable(model)
     if reason is None:
         tables.keep_gradients(model)
@@ -92,6 +93,7 @@ def plain(model: PreTrainedModel) -> None:
     """The model as transformers made it."""
     packing.disable(model)
     packing.torch_dropout(model)
+    activations.unfuse(model)
     tables.release_gradients(model)
 
 

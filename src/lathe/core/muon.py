@@ -1,7 +1,7 @@
 """Muon (Jordan et al., 2024), the update of `torch.optim.Muon`, with matrices of one shape orthogonalized together.
 
-A small model has many small matrices, and five Newton-Schulz steps are fifteen products for each. One product of a stack
-of them takes half the time or less.
+A small model has many small matrices, and five Newton-Schulz steps are fifteen products for each. One product of a
+stack of them takes half the time or less.
 """
 
 import math
