@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from pydantic import Field
 
-from lathe.core import runtime
+from lathe.core import native, runtime
 from lathe.core.errors import RecipeError, Stopped, did_you_mean
 from lathe.core.profile import Enough, Profile, peak_flops, watched
 from lathe.core.recipe import merged, parse, read_toml, recipe
@@ -76,6 +76,7 @@ def _figures(profile: Profile, dtype: torch.dtype) -> dict[str, Any]:
         "flops_per_second": flops,
         "peak_flops_per_second": peak,
         "fraction_of_peak": flops / peak,
+        "operations_missing": native.missing() if runtime.device().type == "cpu" else None,
         "shares": dict(sorted(shares.items(), key=lambda item: -item[1])) | {"Python and waiting": waiting},
     }
 
@@ -87,6 +88,8 @@ def _lines(name: str, profile: Profile, values: dict[str, Any], operations: int)
     yield f"  padding     {values['padding']:.0%} of the positions of its batches; a family that runs packed skips them"
     done, peak = values["flops_per_second"] / 1e9, values["peak_flops_per_second"] / 1e9
     yield f"  arithmetic  {done:,.0f} GFLOP/s, {values['fraction_of_peak']:.0%} of the {peak:,.0f} of one large product"
+    if missing := values["operations_missing"]:
+        yield f"  operations  torch's own, which are slower: Lathe's could not be compiled: {missing}"
     yield f"  where {1e3 * profile.profiled_seconds:,.1f} ms go (a step under the profiler, which slows it down)"
     for kind, share in values["shares"].items():
         spent_ms, bar = 1e3 * share * profile.profiled_seconds, "█" * round(40 * share)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from types import FrameType
 from typing import Literal, TypeAlias
 
@@ -126,6 +127,19 @@ def processor() -> str:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
             name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
     return f"{name}, {cores()} cores"
+
+
+@cache
+def processor_flags() -> str:
+    """The processor's name and its instruction sets: what is compiled for it runs on no other."""
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        return processor() + next((line for line in lines if line.startswith(("flags", "Features"))), "")
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept between runs: ``$XDG_CACHE_HOME/lathe``, else ``~/.cache/lathe``."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "lathe"
 
 
 def refuse_root_of(path: os.PathLike[str]) -> None:

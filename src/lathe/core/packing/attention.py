@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
 
+from lathe.core import native
 from lathe.core.packing.dropout import keep_mask, masked, scale
 from lathe.core.packing.geometry import Pack, Plan, Rectangle
 
@@ -73,18 +74,24 @@ def packed_attention(
         query, key, value = query.to(precision), key.to(precision), value.to(precision)
     if position_bias is not None and position_bias.numel() == 1:
         position_bias = None  # one number for all pairs changes nothing: how a cross attention of T5 says "none"
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # [1, N, H, width]
     width = query.shape[-1]
+    scaling = width**-0.5 if scaling is None else scaling
+    dropout = dropout if module.training else 0.0
+    rows = attention_mask.rows
+    if rows is not None and position_bias is None and native.suits(rows, query[0], key[0], value[0]):
+        return native.attention(query[0], key[0], value[0], rows, scaling, dropout).unsqueeze(0), None
     settings = _Settings(
         attention_mask.plan,
-        query.shape[1],
-        key.shape[1],
-        width**-0.5 if scaling is None else scaling,
-        dropout if module.training else 0.0,
+        query.shape[2],
+        key.shape[2],
+        scaling,
+        dropout,
     )
-    flat = (x.transpose(1, 2).reshape(-1, x.shape[-1]) for x in (query, key, value))  # [N * H, width]
+    flat = (x.reshape(-1, x.shape[-1]) for x in (query, key, value))  # [N * H, width]
     with torch.autocast(device, enabled=False):
         out: Tensor = _Attention.apply(*flat, position_bias, settings)
-    return out.view(1, -1, query.shape[1], value.shape[-1]), None  # [1, N, H, width]
+    return out.view(1, -1, query.shape[2], value.shape[-1]), None  # [1, N, H, width]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lathe.core import native
+
 _LEVELS = 1 << 16
 _INTEGER = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # of the same width as a float
 
@@ -41,6 +43,8 @@ def dropout(x: Tensor, p: float) -> Tensor:
         return x
     if threshold(p) == 0:
         return x * 0
+    if x.device.type == "cpu" and x.dtype in native.TYPES and native.library() is not None:
+        return native.dropout(x, p)
     dropped: Tensor = _Dropout.apply(x, p)
     return dropped
 

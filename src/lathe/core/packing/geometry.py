@@ -3,16 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
 from torch import Tensor
+from transformers.masking_utils import causal_mask_function
+
+from lathe.core.native import Rows
 
 Ints: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Bools: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 MaskFunction: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # (row, head, query, key) -> may attend
 
+_CAUSAL = cast(MaskFunction, causal_mask_function)
 RECTANGLE_COST = 4096  # what one more rectangle costs, in score entries of one head: about a dozen small operations
 
 
@@ -256,6 +260,15 @@ class Pack:
         if self._plan is None:
             self._plan = Plan(self.queries or self.geometry, self.geometry, self._may_attend, self._valid.device)
         return self._plan
+
+    @cached_property
+    def rows(self) -> Rows | None:
+        """The rows as operations see them that need no rectangles; None where this mask is not of their kind."""
+        is_causal = self._may_attend is _CAUSAL
+        if self.queries is not None or not (is_causal or self._may_attend is None):
+            return None
+        g, real = self.geometry, self.geometry.lengths > 0
+        return Rows(g.starts[real], g.lengths[real], g.tokens, is_causal)
 
     def once(self, padded: Tensor) -> Tensor:
         """[B or 1, T, ...] -> [1, N, ...] of a tensor that all layers share, packed at its first use."""

@@ -1,0 +1,10 @@
+"""Lathe's own operations for CPUs, in C: compiled once on the machine they run on, for its processor.
+
+Where they cannot be (no C compiler, not Linux) everything works as well with torch's operations, slower; `missing` says
+why. They draw their randomness from seeds that torch's global generator gives: whoever seeds that decides the draw.
+"""
+
+from lathe.core.native.compiled import library, missing
+from lathe.core.native.operations import TYPES, Rows, attention, dropout, suits
+
+__all__ = ["TYPES", "Rows", "attention", "dropout", "library", "missing", "suits"]

@@ -1,0 +1,323 @@
+/* What torch has no operation for: attention over rows of unlike length, and dropout without a stored mask.
+
+   All sums are float32; tensors are float32 or bfloat16 (its upper half). Vectors are GCC's, which clang has too: one
+   source for every processor. Loops over rows and heads run on torch's own OpenMP threads, and each result is summed by
+   one thread in one order, so that it does not depend on their number. */
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LANES 16
+typedef float floats __attribute__((vector_size(4 * LANES)));
+typedef uint32_t words __attribute__((vector_size(4 * LANES)));
+typedef int32_t ints __attribute__((vector_size(4 * LANES)));
+typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
+
+static inline int64_t whole(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
+
+static inline floats loaded(const float *from) {
+    floats x;
+    memcpy(&x, from, sizeof x);
+    return x;
+}
+
+static inline void stored(float *to, floats x) { memcpy(to, &x, sizeof x); }
+
+static inline floats widened(const uint16_t *from) {
+    halves h;
+    memcpy(&h, from, sizeof h);
+    return (floats)(__builtin_convertvector(h, words) << 16);
+}
+
+static inline void narrowed(uint16_t *to, floats x) { /* to the nearest, ties to even; NaN stays NaN */
+    words bits = (words)x;
+    words rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    ints number = x == x;
+    words chosen = (rounded & (words)number) | (0x7fc0 & ~(words)number);
+    halves h = __builtin_convertvector(chosen, halves);
+    memcpy(to, &h, sizeof h);
+}
+
+/* n numbers, a multiple of LANES; half: bfloat16. */
+static inline void read_row(float *to, const void *from, int64_t at, int64_t n, int half, float factor) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        floats x = half ? widened((const uint16_t *)from + at + i) : loaded((const float *)from + at + i);
+        stored(to + i, x * factor);
+    }
+}
+
+static inline void write_row(void *to, int64_t at, const float *from, int64_t n, int half, float factor) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        floats x = loaded(from + i) * factor;
+        if (half) narrowed((uint16_t *)to + at + i, x);
+        else stored((float *)to + at + i, x);
+    }
+}
+
+/* c[m, n] = a[m, k] b[k, n]; a's element (i, j) is a[i * row + j * column], n is a multiple of LANES. */
+static void product(int64_t m, int64_t n, int64_t k, const float *a, int64_t row, int64_t column, const float *b,
+                    int64_t ldb, float *c, int64_t ldc) {
+    int64_t i = 0;
+    for (; i + 4 <= m; i += 4) {
+        int64_t j = 0;
+        for (; j + 2 * LANES <= n; j += 2 * LANES) {
+            floats s[4][2] = {{{0}}};
+            for (int64_t l = 0; l < k; l++) {
+                floats left = loaded(b + l * ldb + j), right = loaded(b + l * ldb + j + LANES);
+                for (int r = 0; r < 4; r++) {
+                    float factor = a[(i + r) * row + l * column];
+                    s[r][0] += factor * left;
+                    s[r][1] += factor * right;
+                }
+            }
+            for (int r = 0; r < 4; r++) {
+                stored(c + (i + r) * ldc + j, s[r][0]);
+                stored(c + (i + r) * ldc + j + LANES, s[r][1]);
+            }
+        }
+        for (; j < n; j += LANES) {
+            floats s[4] = {{0}};
+            for (int64_t l = 0; l < k; l++) {
+                floats left = loaded(b + l * ldb + j);
+                for (int r = 0; r < 4; r++) s[r] += a[(i + r) * row + l * column] * left;
+            }
+            for (int r = 0; r < 4; r++) stored(c + (i + r) * ldc + j, s[r]);
+        }
+    }
+    for (; i < m; i++)
+        for (int64_t j = 0; j < n; j += LANES) {
+            floats s = {0};
+            for (int64_t l = 0; l < k; l++) s += a[i * row + l * column] * loaded(b + l * ldb + j);
+            stored(c + i * ldc + j, s);
+        }
+}
+
+/* to[width, ld] = from[count, width] turned; columns from count to ld are 0. */
+static void turned(float *to, int64_t ld, const float *from, int64_t count, int64_t width) {
+    memset(to, 0, sizeof(float) * width * ld);
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t d = 0; d < width; d++) to[d * ld + i] = from[i * width + d];
+}
+
+/* exp(x) for x <= 0 to about 2 units in the last place; 0 below -87. */
+static inline floats exponential(floats x) {
+    ints alive = ~(x <= -87.0f); /* NaN is, and stays NaN */
+    floats shifted = x * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: the nearest integer is in the lowest bits */
+    floats whole_part = shifted - 12582912.0f;
+    floats rest = x - whole_part * 0.693359375f + whole_part * 2.12194440e-4f;
+    floats y = 1.0f + rest * (1.0f + rest * (0.5f + rest * (1.66666655e-1f + rest * (4.16657962e-2f
+               + rest * (8.33345205e-3f + rest * 1.39819994e-3f)))));
+    words power = ((words)shifted + 127) << 23;
+    return (floats)((words)(y * (floats)power) & (words)alive);
+}
+
+/* Random words: a hash of a counter (the finalizer of Chris Wellons' search, bias 0.17). */
+static inline words mixed(words x) {
+    x ^= x >> 16;
+    x *= 0x7feb352du;
+    x ^= x >> 15;
+    x *= 0x846ca68bu;
+    x ^= x >> 16;
+    return x;
+}
+
+static inline uint32_t mixed1(uint32_t x) {
+    x ^= x >> 16;
+    x *= 0x7feb352du;
+    x ^= x >> 15;
+    x *= 0x846ca68bu;
+    return x ^ x >> 16;
+}
+
+static const words LANE = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
+/* Key of a line of at most 2^32 numbers, each of which is then hashed with its own place in the line. */
+static inline uint32_t key_of(uint64_t seed, uint64_t line) {
+    uint64_t x = seed + line * 0x9e3779b97f4a7c15u;
+    return mixed1((uint32_t)x + mixed1((uint32_t)(x >> 32)));
+}
+
+/* All bits where the number is kept: where its random word is below the threshold. */
+static inline words kept(uint32_t key, int64_t place, uint32_t threshold) {
+    words random = mixed(mixed(LANE + (uint32_t)place) + key);
+    return (words)(random < threshold);
+}
+
+static inline floats chosen(floats x, words mask) { return (floats)((words)x & mask); }
+
+typedef struct {
+    const void *q, *k, *v; /* [tokens, heads * width], key and value [tokens, groups * width] */
+    int64_t q_line, k_line, v_line; /* numbers from one token to the next */
+    const int64_t *starts, *lengths; /* [rows] where a row begins, and its tokens */
+    int64_t rows, heads, groups, width;
+    float scaling;
+    int causal, half;
+    uint32_t threshold; /* of dropout: 2^32 times the probability to stay; 0: no dropout */
+    float factor; /* what makes up for it */
+    uint64_t seed;
+} attention;
+
+static floats *scratch(int64_t numbers) {
+    return aligned_alloc(64, whole(numbers) * sizeof(float));
+}
+
+/* Scores become probabilities, row by row; columns from `seen` on are 0. log: log of each row's sum, for backward. */
+static void softmax(float *s, int64_t length, int64_t ld, int causal, float *log) {
+    for (int64_t i = 0; i < length; i++) {
+        int64_t seen = causal ? i + 1 : length;
+        float *row = s + i * ld, top = row[0], sum = 0;
+        for (int64_t j = 1; j < seen; j++) top = row[j] > top ? row[j] : top;
+        for (int64_t j = seen; j < ld; j++) row[j] = -INFINITY;
+        floats total = {0};
+        for (int64_t j = 0; j < ld; j += LANES) {
+            floats x = exponential(loaded(row + j) - top);
+            stored(row + j, x);
+            total += x;
+        }
+        for (int l = 0; l < LANES; l++) sum += total[l];
+        for (int64_t j = 0; j < ld; j += LANES) stored(row + j, loaded(row + j) / sum);
+        log[i] = top + logf(sum);
+    }
+}
+
+static void forward_one(const attention *a, int64_t row, int64_t head, void *out, float *logs, float *space) {
+    int64_t start = a->starts[row], n = a->lengths[row], ld = whole(n), w = a->width;
+    int64_t group = head / (a->heads / a->groups);
+    float *q = space, *v = q + n * w, *turn = v + n * w, *s = turn + w * ld, *o = s + n * ld;
+    for (int64_t i = 0; i < n; i++) read_row(q + i * w, a->k, (start + i) * a->k_line + group * w, w, a->half, 1);
+    turned(turn, ld, q, n, w);
+    for (int64_t i = 0; i < n; i++) {
+        read_row(q + i * w, a->q, (start + i) * a->q_line + head * w, w, a->half, a->scaling);
+        read_row(v + i * w, a->v, (start + i) * a->v_line + group * w, w, a->half, 1);
+    }
+    product(n, ld, w, q, w, 1, turn, ld, s, ld);
+    float log[n];
+    softmax(s, n, ld, a->causal, log);
+    for (int64_t i = 0; i < n; i++) {
+        logs[(start + i) * a->heads + head] = log[i];
+        if (!a->threshold) continue;
+        uint32_t key = key_of(a->seed, (start + i) * a->heads + head);
+        for (int64_t j = 0; j < ld; j += LANES)
+            stored(s + i * ld + j, chosen(loaded(s + i * ld + j), kept(key, j, a->threshold)));
+    }
+    product(n, w, n, s, ld, 1, v, w, o, w);
+    for (int64_t i = 0; i < n; i++)
+        write_row(out, (start + i) * a->heads * w + head * w, o + i * w, w, a->half, a->factor);
+}
+
+/* Gradients of one key head: all query heads of its group, so that nobody else adds to them. */
+static void backward_one(const attention *a, int64_t row, int64_t group, const float *logs, const void *d_out,
+                         void *d_q, void *d_k, void *d_v, float *space) {
+    int64_t start = a->starts[row], n = a->lengths[row], ld = whole(n), w = a->width, each = a->heads / a->groups;
+    float *k = space, *v = k + n * w, *k_turn = v + n * w, *v_turn = k_turn + w * ld, *q = v_turn + w * ld;
+    float *g = q + n * w, *s = g + n * w, *p = s + n * ld, *one = p + n * ld, *sum_k = one + n * w, *sum_v = sum_k + n * w;
+    for (int64_t i = 0; i < n; i++) {
+        read_row(k + i * w, a->k, (start + i) * a->k_line + group * w, w, a->half, 1);
+        read_row(v + i * w, a->v, (start + i) * a->v_line + group * w, w, a->half, a->factor);
+    }
+    turned(k_turn, ld, k, n, w);
+    turned(v_turn, ld, v, n, w);
+    memset(sum_k, 0, sizeof(float) * 2 * n * w);
+    for (int64_t head = group * each; head < (group + 1) * each; head++) {
+        for (int64_t i = 0; i < n; i++) {
+            read_row(q + i * w, a->q, (start + i) * a->q_line + head * w, w, a->half, a->scaling);
+            read_row(g + i * w, d_out, (start + i) * a->heads * w + head * w, w, a->half, 1);
+        }
+        product(n, ld, w, q, w, 1, k_turn, ld, s, ld);
+        product(n, ld, w, g, w, 1, v_turn, ld, p, ld); /* gradient of the weights, before dropout looks at it */
+        for (int64_t i = 0; i < n; i++) {
+            float log = logs[(start + i) * a->heads + head], *s_i = s + i * ld, *p_i = p + i * ld, dot = 0;
+            int64_t seen = a->causal ? i + 1 : n;
+            uint32_t key = key_of(a->seed, (start + i) * a->heads + head);
+            for (int64_t j = seen; j < ld; j++) s_i[j] = -INFINITY;
+            floats total = {0};
+            for (int64_t j = 0; j < ld; j += LANES) {
+                floats x = exponential(loaded(s_i + j) - log), d = loaded(p_i + j);
+                words mask = a->threshold ? kept(key, j, a->threshold) : ~(words){0};
+                d = chosen(d, mask);
+                total += x * d;
+                stored(p_i + j, d);
+                stored(s_i + j, x);
+            }
+            for (int l = 0; l < LANES; l++) dot += total[l];
+            for (int64_t j = 0; j < ld; j += LANES) {
+                floats x = loaded(s_i + j);
+                words mask = a->threshold ? kept(key, j, a->threshold) : ~(words){0};
+                stored(p_i + j, x * (loaded(p_i + j) - dot)); /* gradient of the scores */
+                stored(s_i + j, chosen(x, mask)); /* weights as they were used */
+            }
+        }
+        product(n, w, n, p, ld, 1, k, w, one, w);
+        for (int64_t i = 0; i < n; i++)
+            write_row(d_q, (start + i) * a->heads * w + head * w, one + i * w, w, a->half, a->scaling);
+        product(n, w, n, p, 1, ld, q, w, one, w);
+        for (int64_t i = 0; i < n * w; i += LANES) stored(sum_k + i, loaded(sum_k + i) + loaded(one + i));
+        product(n, w, n, s, 1, ld, g, w, one, w);
+        for (int64_t i = 0; i < n * w; i += LANES) stored(sum_v + i, loaded(sum_v + i) + loaded(one + i));
+    }
+    for (int64_t i = 0; i < n; i++) {
+        write_row(d_k, (start + i) * a->groups * w + group * w, sum_k + i * w, w, a->half, 1);
+        write_row(d_v, (start + i) * a->groups * w + group * w, sum_v + i * w, w, a->half, a->factor);
+    }
+}
+
+static int64_t longest(const attention *a) {
+    int64_t most = 1;
+    for (int64_t r = 0; r < a->rows; r++) most = a->lengths[r] > most ? a->lengths[r] : most;
+    return most;
+}
+
+/* out: [tokens, heads * width]; logs: [tokens, heads] log of the sum of exp(score), which backward needs. */
+void attention_forward(const attention *a, void *out, float *logs) {
+    int64_t n = longest(a), ld = whole(n), w = a->width;
+#pragma omp parallel
+    {
+        float *space = (float *)scratch(3 * n * w + w * ld + n * ld);
+#pragma omp for schedule(dynamic, 4)
+        for (int64_t one = 0; one < a->rows * a->heads; one++)
+            forward_one(a, one / a->heads, one % a->heads, out, logs, space);
+        free(space);
+    }
+}
+
+/* d_q as q, d_k as k, d_v as v, but without gaps between tokens; every token of a row is written. */
+void attention_backward(const attention *a, const float *logs, const void *d_out, void *d_q, void *d_k, void *d_v) {
+    int64_t n = longest(a), ld = whole(n), w = a->width;
+#pragma omp parallel
+    {
+        float *space = (float *)scratch(7 * n * w + 2 * w * ld + 2 * n * ld);
+#pragma omp for schedule(dynamic, 2)
+        for (int64_t one = 0; one < a->rows * a->groups; one++)
+            backward_one(a, one / a->groups, one % a->groups, logs, d_out, d_q, d_k, d_v, space);
+        free(space);
+    }
+}
+
+/* to = from with each number zeroed with probability 1 - threshold / 2^32, the others times factor. The same seed zeroes
+   the same places: its own gradient. */
+void dropout(void *to, const void *from, int64_t count, int half, uint32_t threshold, float factor, uint64_t seed) {
+    int64_t line = 4096;
+#pragma omp parallel for schedule(static)
+    for (int64_t start = 0; start < count; start += line) {
+        uint32_t key = key_of(seed, start / line);
+        int64_t n = count - start < line ? count - start : line, full = n / LANES * LANES;
+        for (int64_t i = 0; i < full; i += LANES) {
+            floats x = half ? widened((const uint16_t *)from + start + i) : loaded((const float *)from + start + i);
+            x = chosen(x * factor, kept(key, i, threshold));
+            if (half) narrowed((uint16_t *)to + start + i, x);
+            else stored((float *)to + start + i, x);
+        }
+        if (full < n) {
+            float tail[LANES] = {0};
+            uint16_t narrow[LANES] = {0};
+            size_t bytes = (half ? 2 : 4) * (n - full);
+            memcpy(half ? (void *)narrow : (void *)tail, (const char *)from + (half ? 2 : 4) * (start + full), bytes);
+            floats x = chosen((half ? widened(narrow) : loaded(tail)) * factor, kept(key, full, threshold));
+            if (half) narrowed(narrow, x);
+            else stored(tail, x);
+            memcpy((char *)to + (half ? 2 : 4) * (start + full), half ? (void *)narrow : (void *)tail, bytes);
+        }
+    }
+}
