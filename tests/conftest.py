@@ -41,8 +41,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
 
 
-@pytest.fixture
-def tokenizer() -> PreTrainedTokenizerFast:
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
     """Whole words, Chinese characters one by one, ``[CLS] A [SEP]`` and ``[CLS] A [SEP] B [SEP]``."""
     core = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))
     core.normalizer = normalizers.BertNormalizer(lowercase=False)
@@ -52,8 +51,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=core, **dict(zip(names, SPECIAL, strict=True)))
 
 
-@pytest.fixture
-def bert_config() -> BertConfig:
+def tiny_bert() -> BertConfig:
     """Two layers, 16 wide, no dropout, with the tokenizer's vocabulary."""
     return BertConfig(
         vocab_size=len(WORDS),
@@ -67,8 +65,7 @@ def bert_config() -> BertConfig:
     )
 
 
-@pytest.fixture
-def gpt2_config() -> GPT2Config:
+def tiny_gpt2() -> GPT2Config:
     """Two layers, 16 wide, no dropout, with the tokenizer's vocabulary; it ends a text with ``[SEP]``."""
     end = WORDS.index("[SEP]")
     return GPT2Config(
@@ -83,6 +80,11 @@ def gpt2_config() -> GPT2Config:
         bos_token_id=end,
         eos_token_id=end,
     )
+
+
+tokenizer = pytest.fixture(tiny_tokenizer, name="tokenizer")
+bert_config = pytest.fixture(tiny_bert, name="bert_config")
+gpt2_config = pytest.fixture(tiny_gpt2, name="gpt2_config")
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ CORE = [
         "keyed",
         "recipe",
         "runtime",
+        "parallel",
         "report",
         "html",
         "charts",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lathe.core import packing
+from lathe.core import packing, parallel
 from lathe.core.batches import EncodedRows, Plan, StepSize, batches
 from lathe.core.checkpoint import newest, save
 from lathe.core.keyed import row_keys
@@ -81,8 +81,12 @@ BUILDERS = {
 
 @pytest.fixture(params=list(BUILDERS))
 def member(request, tokenizer, bert_config, gpt2_config):
-    config = gpt2_config if request.param == "causal" else bert_config
-    objective, rows = BUILDERS[request.param](tokenizer)
+    return member_of(request.param, tokenizer, bert_config, gpt2_config)
+
+
+def member_of(kind, tokenizer, bert_config, gpt2_config):
+    config = gpt2_config if kind == "causal" else bert_config
+    objective, rows = BUILDERS[kind](tokenizer)
     if hasattr(objective, "outputs"):
         config.num_labels = len(objective.outputs)
 
@@ -106,7 +110,8 @@ def run(member, tokenizer, model, config, tokens_per_batch, steps, state=None, s
     source = member.source(tokenizer)
     plan = Plan(source.lengths, StepSize(size), seed=3)
     state = state or State(config.optimizer(model))
-    stream = batches(source, member.objective, Symbols.of(tokenizer), plan, tokens_per_batch, start=state.step)
+    symbols, ranks = Symbols.of(tokenizer), parallel.ranks()
+    stream = batches(source, member.objective, symbols, plan, tokens_per_batch, start=state.step, ranks=ranks)
     return list(islice(train(model, member.objective, stream, config, steps, state), steps)), state
 
 

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -30,6 +30,7 @@ class Call:
     out: str = ""
     json: bool = False
     help: bool = False
+    may_tell: Callable[[], bool] = lambda: True  # of several processes one tells what went wrong
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,10 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(call: Call) -> int:
-    from lathe.core.runtime import go_offline
+    from lathe.core import parallel
+    from lathe.core.runtime import go_offline, launch
 
     go_offline()
+    call.may_tell = parallel.may_tell
     verb = VERBS[call.verb]
+    if not verb.together:
+        parallel.refuse_several(call.verb)
     stage = import_module(verb.package)
     if call.help:
         print(_help(call.verb, stage.Recipe))
@@ -73,7 +78,8 @@ def _run(call: Call) -> int:
     recipe = _recipe(call, stage.Recipe)
     out = call.out or (verb.out if verb.out not in ("required", "optional") else "")
     result = stage.run(recipe, Path(out)) if out else stage.run(recipe)
-    _show(call, result, time.perf_counter() - started_s)
+    if launch().rank == 0:
+        _show(call, result, time.perf_counter() - started_s)
     return 0
 
 
@@ -152,9 +158,10 @@ def _summary(bundle: Any) -> dict[str, Any]:
 def _fail(call: Call, message: str, code: int) -> int:
     from lathe.core.report import say, say_json
 
-    say(f"lathe {call.verb}: {message}")
-    if call.json:
-        say_json({"error": message, "exit_code": code})
+    if call.may_tell():
+        say(f"lathe {call.verb}: {message}")
+        if call.json:
+            say_json({"error": message, "exit_code": code})
     return code
 
 

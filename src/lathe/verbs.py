@@ -10,6 +10,7 @@ class Verb(NamedTuple):
     purpose: str
     positional: tuple[str, ...] = ()  # options that may be given without their name; the last may repeat: "x..."
     out: str = "required"  # -o: "required", "optional", a default folder, or "" where the verb writes nothing
+    together: bool = False  # whether torchrun may start it in several processes
 
 
 VERBS = {
@@ -19,8 +20,8 @@ VERBS = {
     "run": Verb("lathe.stories", "run a story: several stages, one after the other", ("story",)),
     "corpus": Verb("lathe.corpus", "text files in, clean split text without duplicates out"),
     "tokenizer": Verb("lathe.tokenizer", "train a tokenizer and report how well it fits"),
-    "pretrain": Verb("lathe.pretrain", "train a language model, from scratch or continued"),
-    "finetune": Verb("lathe.finetune", "train a model for a task on labelled rows"),
+    "pretrain": Verb("lathe.pretrain", "train a language model, from scratch or continued", together=True),
+    "finetune": Verb("lathe.finetune", "train a model for a task on labelled rows", together=True),
     "compress": Verb("lathe.compress", "make a model smaller and faster, and measure what it costs"),
     "evaluate": Verb(
         "lathe.evaluate", "score a model on a labelled file, with intervals, size and speed", ("bundle", "data.test")

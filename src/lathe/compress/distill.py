@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from lathe.compress.candidate import Candidate, Splits, asked, flat_positions, logits_of
 from lathe.compress.student import AnyStudent, Base, Layers, check_same_tokens
 from lathe.core import checkpoint
-from lathe.core.batches import EncodedRows
+from lathe.core.batches import EncodedRows, StepSize, refuse_sizes
 from lathe.core.errors import RecipeError
 from lathe.core.fit import restore_best, settled
 from lathe.core.keyed import Seeds
@@ -65,6 +65,8 @@ class Distill:
         longest = longest_input(tokenizer, self.student.config(teacher, tokenizer))
         if task.max_length and task.max_length > longest:
             raise RecipeError(f"student: takes {longest} tokens, the teacher was trained with {task.max_length}")
+        lengths = EncodedRows(splits["train"].encoded, splits["train"].keys).lengths
+        refuse_sizes(lengths, StepSize(self.train.batch_size), self.train.tokens_per_batch)
         golds = (gold for row in splits["train"].encoded for gold in asked(row, task)[1])
         if self.alpha == 0 and all(gold == IGNORE for gold in golds):
             raise RecipeError("alpha: 0 learns from gold answers only, and data.train has none")

@@ -1,5 +1,6 @@
 """Which rows make a step, and how a step is cut: pure functions of lengths, seed and epoch."""
 
+import heapq
 import queue
 import threading
 from collections.abc import Generator, Iterator, Sequence
@@ -8,7 +9,9 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
+from lathe.core.errors import RecipeError
 from lathe.core.keyed import Seeds, permutation, row_seeds
+from lathe.core.parallel import Ranks
 from lathe.core.types import Batch, Encoded, Objective, Symbols
 
 T = TypeVar("T")
@@ -116,26 +119,77 @@ def cut(weights: Counts, capacity: int) -> list[slice]:
     return slices
 
 
+def deal(lengths: Counts, ranks: int) -> list[Rows]:
+    """Which items each rank takes: the longest first, each to the rank with the fewest tokens so far.
+
+    A rank is left without only where there are fewer items than ranks.
+
+    >>> [share.tolist() for share in deal(np.array([2, 3, 4, 8]), 2)]
+    [[3], [0, 1, 2]]
+    """
+    shares: list[list[int]] = [[] for _ in range(ranks)]
+    least = [(0, 0, rank) for rank in range(ranks)]  # (tokens, items, rank)
+    for item in np.argsort(-lengths, kind="stable").tolist():
+        tokens, items, rank = least[0]
+        heapq.heapreplace(least, (tokens + int(lengths[item]), items + 1, rank))
+        shares[rank].append(item)
+    return [np.array(sorted(share), np.int64) for share in shares]
+
+
+def refuse_sizes(lengths: Counts, size: StepSize, tokens_per_batch: int, ranks: int = 1) -> None:
+    """Raises ``RecipeError`` where a row does not fit into a micro-batch, or a step has no row for some rank."""
+    longest = int(lengths.max(initial=0))
+    if longest > tokens_per_batch:
+        raise RecipeError(
+            f"train.tokens_per_batch: {tokens_per_batch} is less than the longest row has, {longest} tokens; raise it "
+            f"to {longest} or more, or shorten the rows with max_length"
+        )
+    if ranks == 1:
+        return
+    if len(lengths) < ranks:
+        raise RecipeError(f"data.train: has {len(lengths)} rows for {ranks} processes; start fewer")
+    option, needed, why = (
+        ("batch_size", ranks, f"{ranks} processes")
+        if size.unit == "rows"
+        else ("tokens_per_step", ranks * longest, f"{ranks} processes need for a row of up to {longest} tokens each")
+    )
+    if size.amount < needed:
+        raise RecipeError(
+            f"train.{option}: {size.amount} is less than {why}: one would have nothing to do; raise it to {needed} or "
+            "more, or start fewer processes"
+        )
+
+
 @dataclass(frozen=True)
 class StepBatches:
-    """One optimizer step, made into tensors: micro-batches that together hold the step's rows."""
+    """One optimizer step, made into tensors: micro-batches that together, over all ranks, hold the step's rows."""
 
     epoch: int
-    micro: tuple[Batch, ...]
-    rows: Rows
+    micro: tuple[Batch, ...]  # those of one rank
+    rows: Rows  # of the step
     tokens: int
 
 
 def batches(
-    source: Source, objective: Objective, symbols: Symbols, plan: Plan, tokens_per_batch: int, start: int = 0
+    source: Source,
+    objective: Objective,
+    symbols: Symbols,
+    plan: Plan,
+    tokens_per_batch: int,
+    start: int = 0,
+    ranks: Ranks = Ranks(),  # noqa: B008 - a tuple
 ) -> Iterator[StepBatches]:
-    """Steps from number ``start`` on. How a step is cut into micro-batches changes its speed and nothing else."""
+    """Steps from number ``start`` on, with the micro-batches of one rank.
+
+    How a step is cut into micro-batches, and who takes them, changes its speed and nothing else.
+    """
     for epoch, rows in plan.steps(start):
         rows = rows[np.argsort(plan.lengths[rows], kind="stable")]
+        own = rows[deal(plan.lengths[rows], ranks.size)[ranks.rank]] if ranks.size > 1 else rows
         micro = []
-        for part in cut(plan.lengths[rows], tokens_per_batch):
-            seeds = row_seeds(plan.seed, epoch, source.keys[rows[part]])
-            micro.append(objective.collate([source[int(i)] for i in rows[part]], seeds, symbols))
+        for part in cut(plan.lengths[own], tokens_per_batch):
+            seeds = row_seeds(plan.seed, epoch, source.keys[own[part]])
+            micro.append(objective.collate([source[int(i)] for i in own[part]], seeds, symbols))
         yield StepBatches(epoch, tuple(micro), rows, int(plan.lengths[rows].sum()))
 
 

@@ -1,12 +1,14 @@
 """Checkpoints: exact, verified, whole or absent. Safetensors and JSON only."""
 
+import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -53,6 +55,14 @@ def newest(folder: Path) -> Checkpoint | None:
             return Checkpoint(state["step"], load_file(path / TENSORS), state["values"])
         say(f"{path}: passed over: {reason}")
     return None
+
+
+def tensors_digest(tensors: Iterable[Tensor]) -> str:
+    """SHA-256 of the bits of some tensors, in hexadecimal."""
+    sha = hashlib.sha256()
+    for tensor in tensors:
+        sha.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return sha.hexdigest()
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """A training run that survives: it starts from the newest good checkpoint, saves itself, logs, and stops when asked."""
 
+import hashlib
 import math
 import time
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from typing import Any, TypeVar
 import torch
 from transformers import PreTrainedModel
 
-from lathe.core import activations, checkpoint, learn, packing, tables
+from lathe.core import activations, checkpoint, learn, packing, parallel, tables
 from lathe.core.batches import Plan, Source, StepBatches, ahead, batches
+from lathe.core.checkpoint import tensors_digest
 from lathe.core.errors import LatheError
 from lathe.core.keyed import row_seeds
 from lathe.core.learn import BadStep, State, Step, Train
@@ -47,6 +49,9 @@ def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memor
 
     The same call after a kill goes on from the newest checkpoint with ``memory`` as it was there, and takes exactly the
     steps that an unbroken run would have taken. Raises ``Stopped`` after saving when SIGINT or SIGTERM came.
+
+    With several ranks all of them take the steps, rank 0 alone yields and writes, and the others raise ``Released`` at
+    the end: they need nothing of what the caller does between two steps and after the last.
     """
     plan = course.plan
     if reason := quicken(model):
@@ -57,23 +62,29 @@ def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memor
     if found is not None:
         learn.restore(model, found, state)
         memory.update(found.values)
-    work.rewind_log(state.step)
-    steps = ahead(
-        batches(course.source, course.objective, course.symbols, plan, config.tokens_per_batch, start=state.step)
-    )
+    _refuse_unlike(model, course, state)
+    parallel.once(partial(work.rewind_log, state.step))
+    given = (course.source, course.objective, course.symbols, plan, config.tokens_per_batch)
+    steps = ahead(batches(*given, start=state.step, ranks=parallel.ranks()))
     with closing(steps), stop_flag() as stop, progress("training", course.total, "steps") as meter:
         meter.skip(state.step)
         saved_s = time.perf_counter()
         tell = partial(_tell, model, course, config, work)
         for step in learn.train(model, course.objective, steps, config, course.total, state, tell):
-            if math.isfinite(step.loss):  # of another one `_tell` has told
+            if parallel.leads():
                 _record(step, work, meter)
-            yield step
-            if step.number == course.total or _is_due(step, config, saved_s, stop):
+                yield step
+            asked = StopFlag(max(parallel.gather(stop.signum)))  # a signal to one rank stops all after the same step
+            if parallel.leads() and (step.number == course.total or _is_due(step, config, saved_s, asked)):
                 tensors = learn.saved_tensors(model, state)
                 checkpoint.save(work.checkpoints, step.number, tensors, memory, config.save_total_limit)
                 saved_s = time.perf_counter()
-            stop.raise_if_set(f"step {step.number} of {course.total}, saved in {work.path}")
+            if asked.signum:
+                parallel.barrier()  # nobody leaves, and is missed, before all is saved
+            asked.raise_if_set(f"step {step.number} of {course.total}, saved in {work.path}")
+    _refuse_unlike(model, course, state)
+    if not parallel.leads():
+        raise parallel.Released
 
 
 def quicken(model: PreTrainedModel) -> str | None:
@@ -99,8 +110,17 @@ def plain(model: PreTrainedModel) -> None:
 
 def settled(config: T, work: Work) -> T:
     """The options with the precision that this run began with: a busy machine must not resume in another one."""
-    chosen = work.settle("precision", lambda: "bf16" if dtype_of(config.precision) == torch.bfloat16 else "fp32")
+    choose = lambda: "bf16" if dtype_of(config.precision) == torch.bfloat16 else "fp32"  # noqa: E731
+    chosen = parallel.once(lambda: work.settle("precision", choose))
     return replace(config, precision="bf16" if chosen == "bf16" else "fp32")
+
+
+def _refuse_unlike(model: PreTrainedModel, course: Course, state: State) -> None:
+    """Raises ``LatheError`` where ranks have read other rows, or hold other weights or another optimizer's memory."""
+    if parallel.ranks().size > 1:
+        rows = hashlib.sha256(course.plan.lengths.tobytes() + course.source.keys.tobytes()).hexdigest()
+        weights = sorted(learn.saved_tensors(model, state).items())
+        parallel.refuse_unlike({"rows": rows, "weights": tensors_digest(tensor for _, tensor in weights)})
 
 
 def _is_due(step: Step, config: Train, saved_s: float, stop: StopFlag) -> bool:
@@ -112,6 +132,8 @@ def _is_due(step: Step, config: Train, saved_s: float, stop: StopFlag) -> bool:
 
 
 def _record(step: Step, work: Work, meter: Meter) -> None:
+    if not math.isfinite(step.loss):  # `_tell` has told of it
+        return
     work.log(
         "step",
         step=step.number,
@@ -131,6 +153,8 @@ def _tell(
     model: PreTrainedModel, course: Course, config: Train, work: Work, batches: StepBatches, bad: BadStep
 ) -> None:
     """Say and log what was wrong with a step, and which of its rows have no finite loss by themselves."""
+    if not parallel.leads():
+        return
     place, dtype = next(model.parameters()).device, dtype_of(config.precision)
     rows = []
     for row in batches.rows.tolist():

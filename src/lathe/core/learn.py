@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from lathe.core import optim, profile, tables
+from lathe.core import optim, parallel, profile, tables
 from lathe.core.batches import StepBatches
 from lathe.core.checkpoint import Checkpoint
 from lathe.core.errors import LatheError
@@ -118,23 +119,27 @@ def train(
 def train_step(
     model: nn.Module, objective: Objective, step: StepBatches, config: Train, total: int, state: State
 ) -> Step:
-    """One optimizer step, the same however its rows are cut into micro-batches."""
+    """One optimizer step, the same however its rows are cut into micro-batches and dealt to ranks."""
     started_s = time.perf_counter()
     model.train()  # here, not in train(): the caller may have evaluated between two steps
     place, dtype = next(model.parameters()).device, dtype_of(config.precision)
-    items = _sum_items(step.micro)
+    ranks, items = parallel.ranks(), parallel.add_up(_sum_items(step.micro))
     totals: dict[str, Tensor] = {}
+    weights: dict[str, float] = {}
     for optimizer in state.optimizers:
         optimizer.zero_grad(set_to_none=True)
     for number, batch in enumerate(step.micro):
-        torch.manual_seed(scalar_seed("dropout", config.seed, state.step, number))
+        torch.manual_seed(scalar_seed("dropout", config.seed, state.step, number * ranks.size + ranks.rank))
         with autocast(place, dtype):
             parts = objective.loss(model, batch.to(place))
         step_loss(parts, items).backward()
         for part in parts:
             totals[part.name] = totals.get(part.name, torch.zeros(())) + upcast(part.total.detach()).cpu()
-    weights = {part.name: part.weight for part in parts}
-    values = {name: float(value) / max(items[name], 1) for name, value in totals.items()}
+            weights[part.name] = part.weight
+    tables.add_up(model)
+    sums = parallel.add_up({name: float(total) for name, total in totals.items()})
+    values = {name: total / max(items[name], 1) for name, total in sums.items()}
+    weights = dict(ChainMap(*parallel.gather(weights)))  # a rank without rows knows none
     loss = sum(weights[name] * value for name, value in values.items())
     norm = tables.clip(model, config.max_grad_norm)
     if not math.isfinite(loss) or not math.isfinite(norm):
@@ -195,4 +200,4 @@ def _below(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sum_items(micro: Sequence[Batch]) -> dict[str, int]:
-    return {name: sum(batch.items[name] for batch in micro) for name in micro[0].items}
+    return {name: sum(batch.items[name] for batch in micro) for name in (micro[0].items if micro else ())}

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 PLAIN_EVERY_S = 10.0
 """Seconds between two progress lines where standard error is not a terminal."""
+
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
 class Told(NamedTuple):
@@ -24,7 +27,18 @@ class Told(NamedTuple):
 
 def say(message: str) -> None:
     """One line for the person at the terminal."""
-    print(message, file=sys.stderr, flush=True)
+    if not _quiet.get():
+        print(message, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within it, nothing is said and no progress is shown: another process does that."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
 
 
 def say_json(values: dict[str, Any]) -> None:
@@ -85,7 +99,7 @@ def progress(label: str, total: int | None = None, unit: str = "rows") -> Iterat
     """
     console = Console(stderr=True)
     meter = Meter(label, total, unit)
-    if not console.is_terminal:
+    if _quiet.get() or not console.is_terminal:
         yield meter
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))

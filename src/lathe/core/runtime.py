@@ -16,7 +16,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 
@@ -38,6 +38,38 @@ def go_offline() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
+class Launch(NamedTuple):
+    """Which of how many processes of one run this is, in all and on this machine, and how often they began anew."""
+
+    rank: int = 0
+    ranks: int = 1
+    local_rank: int = 0
+    local_ranks: int = 1
+    restarts: int = 0
+
+
+def launch() -> Launch:
+    """How torchrun started this process; alone where it did not."""
+    if not {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
+        return Launch()
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RESTART_COUNT")
+    return Launch(*(int(os.environ.get(name, alone)) for name, alone in zip(names, Launch(), strict=True)))
+
+
+def end_with_parent() -> None:
+    """From now on this process is killed when the one that started it ends, however that ends (Linux only)."""
+    if sys.platform == "linux":
+        set_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
+        ctypes.CDLL(None).prctl(set_death_signal, ctypes.c_ulong(signal.SIGKILL))
+
+
+def end_undisturbed() -> None:
+    """This process is about to end and has something to tell first: SIGINT and SIGTERM come too late."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
+
 def cores() -> int:
     """Processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -50,7 +82,7 @@ def device() -> torch.device:
 def set_up() -> torch.device:
     """Prepare the process for heavy tensor work; returns the device to work on."""
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")  # row lengths vary: many shapes are worth keeping
-    torch.set_num_threads(cores())
+    torch.set_num_threads(max(1, cores() // launch().local_ranks))
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a quarter of a step's time
     _tuned_libc()
@@ -73,7 +105,10 @@ def autocast(place: torch.device, dtype: torch.dtype) -> Iterator[None]:
 
 @dataclass
 class StopFlag:
-    """Set by the first SIGINT or SIGTERM; a second one interrupts at once."""
+    """Set by the first SIGINT or SIGTERM; a second one interrupts at once, but not one of several processes.
+
+    To those torchrun passes on what they may have been sent already, and kills them itself after half a minute.
+    """
 
     signum: int = 0
 
@@ -91,7 +126,7 @@ def stop_flag() -> Iterator[StopFlag]:
     flag = StopFlag()
 
     def remember(signum: int, _: FrameType | None) -> None:
-        if flag.signum:
+        if flag.signum and launch().ranks == 1:
             raise KeyboardInterrupt
         flag.signum = signum
 

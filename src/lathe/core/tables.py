@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers import PreTrainedModel
 
+from lathe.core import parallel
+
 SMALLEST = 1 << 20  # numbers in a table: nothing is gained with fewer
 
 
@@ -34,6 +36,33 @@ def release_gradients(model: nn.Module) -> None:
             for name in ("kept", "ids"):
                 vars(module).pop(name, None)
             _change_class(module, nn.Embedding)
+
+
+def add_up(model: nn.Module) -> None:
+    """Gradients become their sums over all ranks.
+
+    A parameter that got none on any rank keeps none. Of a kept gradient only rows go round that some rank has touched.
+    """
+    if parallel.ranks().size == 1:
+        return
+    tables = {id(module.weight): module for module in model.modules() if isinstance(module, Table)}
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    have = parallel.gather("".join("-+"[parameter.grad is not None] for parameter in trained))
+    reached = [parameter for parameter, *marks in zip(trained, *have, strict=True) if "+" in marks]
+    for parameter in (parameter for parameter in reached if parameter.grad is None):
+        if (table := tables.get(id(parameter))) is not None:
+            table.add(torch.empty(0, dtype=torch.int64), parameter.new_empty(0, parameter.shape[1]))
+        else:
+            parameter.grad = torch.zeros_like(parameter)
+    kept = []
+    for table in (tables[id(parameter)] for parameter in reached if id(parameter) in tables):
+        ids = torch.tensor(sorted(set().union(*parallel.gather(table.touched().tolist()))), dtype=torch.int64)
+        kept.append((table, ids, table.rows(ids)))
+    dense = [parameter.grad for parameter in reached if parameter.grad is not None and id(parameter) not in tables]
+    parallel.add_up_tensors([*dense, *(rows for _, _, rows in kept)])
+    for table, ids, rows in kept:
+        table.grad.index_copy_(0, ids, rows)
+        table.ids = (ids,)
 
 
 def clip(model: nn.Module, max_norm: float) -> float:

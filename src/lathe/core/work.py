@@ -5,18 +5,20 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from lathe.core import parallel
 from lathe.core.bundle import Ancestor, Bundle, Manifest, is_bundle, seal
 from lathe.core.card import card
 from lathe.core.digest import digest_of, files_below, sync_folder, sync_tree, write_json
 from lathe.core.errors import BundleError, Stopped
 from lathe.core.recipe import differences, dump
-from lathe.core.report import say
+from lathe.core.report import quiet, say
 from lathe.core.runtime import refuse_root_of, versions
 
 LOG = "log.jsonl"
@@ -76,6 +78,7 @@ def run_stage(
     ``make`` fills ``work.result`` and returns the manifest without what is known here.
     Raises ``BundleError`` where ``out`` or its work folder belongs to a different run.
     """
+    parallel.refuse_several(stage)
     out = Path(out)
     refuse_root_of(out)
     paths = list(dict.fromkeys(path for path in inputs if path is not None))
@@ -101,6 +104,41 @@ def run_stage(
                 shutil.rmtree(work.path, ignore_errors=True)
                 _remove_empty(new_folders)
             raise
+    return Bundle.open(out)
+
+
+def run_together(
+    stage: str, recipe: Any, out: Path, inputs: Sequence[Path | None], make: Callable[[Work], Manifest]
+) -> Bundle:
+    """`run_stage` in as many processes as torchrun started, for a stage that trains by `fit`.
+
+    Rank 0 runs the stage. The others run ``make`` too, quietly, until its training releases them; what ``make`` writes
+    before, it must write by `parallel.once`.
+    """
+    with parallel.joined():
+        if not parallel.leads():
+            return _follow(Path(out), make)
+        bundle = run_stage(stage, recipe, out, inputs, partial(_lead, make))
+        parallel.once(lambda: "made")
+        return bundle
+
+
+def _lead(make: Callable[[Work], Manifest], work: Work) -> Manifest:
+    began, now = work.settle("ranks", lambda: str(parallel.ranks().size)), parallel.ranks().size
+    if began != str(now):
+        raise BundleError(
+            f"{work.path}: this run began with {began} processes and would go on with {now}, not to the same weights; "
+            f"go on with torchrun --nproc_per_node={began}, choose another -o, or delete it"
+        )
+    parallel.once(lambda: "make")
+    return make(work)
+
+
+def _follow(out: Path, make: Callable[[Work], Manifest]) -> Bundle:
+    if parallel.once(str) == "make":
+        with quiet(), suppress(parallel.Released):
+            make(Work(out.with_name(out.name + ".work"), ()))
+        parallel.once(str)
     return Bundle.open(out)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import Field
 from transformers import PreTrainedModel
 
-from lathe.core import runtime
-from lathe.core.batches import EncodedRows
+from lathe.core import parallel, runtime
+from lathe.core.batches import EncodedRows, StepSize, refuse_sizes
 from lathe.core.bundle import Bundle, Manifest
 from lathe.core.data import Columns, write_quarantine
 from lathe.core.fit import restore_best, settled
@@ -17,7 +17,7 @@ from lathe.core.predictor import TaskPredictor
 from lathe.core.recipe import dump, recipe
 from lathe.core.report import say
 from lathe.core.types import Symbols
-from lathe.core.work import Work, run_stage
+from lathe.core.work import Work, run_together
 from lathe.models.baselines import baseline
 from lathe.models.pretrained import (
     check_folder,
@@ -71,7 +71,7 @@ def run(recipe: Recipe, out: Path) -> Bundle:
     """Fine-tune; ``out`` becomes a bundle that opens with ``AutoModel...from_pretrained`` and with ``lathe.load``."""
     data = recipe.data
     inputs = [recipe.base, data.train, data.validation, data.test]
-    return run_stage("finetune", recipe, out, inputs, partial(_make, recipe))
+    return run_together("finetune", recipe, out, inputs, partial(_make, recipe))
 
 
 def _make(recipe: Recipe, work: Work) -> Manifest:
@@ -82,11 +82,14 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     files = {"train": recipe.data.train, "validation": recipe.data.validation, "test": recipe.data.test}
     with runtime.memory_ahead(training_bytes(recipe.base)):
         tables = read_tables(files, recipe.task, recipe.data.columns)
-        write_quarantine([bad for table in tables.values() for bad in table.bad], work.path / "quarantine.jsonl")
+        bad = [bad for table in tables.values() for bad in table.bad]
+        parallel.once(lambda: write_quarantine(bad, work.path / "quarantine.jsonl"))
         task = resolve(recipe.task, tables, longest_input(tokenizer, config))
         splits = {name: encode(table, task, tokenizer) for name, table in tables.items()}
     if "validation" not in splits:
         splits["train"], splits["validation"] = hold_out(splits["train"], recipe.data.validation_ratio)
+    lengths, train = EncodedRows(splits["train"].encoded, splits["train"].keys).lengths, recipe.train
+    refuse_sizes(lengths, StepSize(train.batch_size), train.tokens_per_batch, parallel.ranks().size)
     opened = open_model(task.auto_model, recipe.base, task.outputs, recipe.train.seed, Symbols.of(tokenizer).pad)
     size = f"{opened.model.config.model_type}, {opened.model.num_parameters():,} parameters"
     say(f"{recipe.base}: {size}; new weights: {summary(opened.new) or 'none'}")

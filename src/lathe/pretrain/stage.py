@@ -11,8 +11,8 @@ import torch
 from pydantic import Field
 from transformers import PreTrainedModel
 
-from lathe.core import runtime
-from lathe.core.batches import Plan, StepSize, cut
+from lathe.core import parallel, runtime
+from lathe.core.batches import Plan, StepSize, cut, refuse_sizes
 from lathe.core.bundle import Bundle, Manifest, is_bundle
 from lathe.core.documents import Split, read_texts, splits_of
 from lathe.core.errors import RecipeError
@@ -25,7 +25,7 @@ from lathe.core.report import say
 from lathe.core.runtime import autocast, dtype_of
 from lathe.core.tokens import TokenFile
 from lathe.core.types import Symbols
-from lathe.core.work import Work, run_stage
+from lathe.core.work import Work, run_together
 from lathe.models import AnyModel, Bert
 from lathe.models.pretrained import check_folder, new_model, open_config, open_model, open_tokenizer, save_model
 from lathe.objectives import AnyObjective, MaskedLM
@@ -82,7 +82,7 @@ def run(recipe: Recipe, out: Path) -> Bundle:
     if (recipe.base is None) == (recipe.tokenizer is None):
         raise RecipeError("give either `base` (go on from a model) or `tokenizer` (a new model)")
     inputs = [recipe.data.train, recipe.data.validation, recipe.tokenizer, recipe.base]
-    return run_stage("pretrain", recipe, out, inputs, partial(_make, recipe))
+    return run_together("pretrain", recipe, out, inputs, partial(_make, recipe))
 
 
 def _make(recipe: Recipe, work: Work) -> Manifest:
@@ -95,6 +95,8 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
         raise RecipeError(f"max_length: {recipe.max_length} is more than this model takes ({longest})")
     train = _tokens(recipe.data.train, "train", recipe, tokenizer, work, recipe.data.sample_ratio)
     validation = _validation(recipe, tokenizer, work)
+    size = StepSize(recipe.train.tokens_per_step, "tokens")
+    refuse_sizes(train.lengths, size, recipe.train.tokens_per_batch, parallel.ranks().size)
     seed = recipe.train.seed
     if recipe.base:
         model = open_model(recipe.objective.auto_model, recipe.base, seed=seed).model
@@ -117,9 +119,13 @@ def _tokens(
 ) -> TokenFile:
     """The text as tokens, made once and kept in the work folder: a run that goes on finds them there."""
     folder = work.path / f"tokens-{split}"
-    if not folder.is_dir():
-        texts = (text for text in read_texts(path, split) if is_chosen(text, sample_ratio))
-        TokenFile.write(folder, texts, tokenizer, recipe.max_length)
+
+    def write() -> None:
+        if not folder.is_dir():
+            texts = (text for text in read_texts(path, split) if is_chosen(text, sample_ratio))
+            TokenFile.write(folder, texts, tokenizer, recipe.max_length)
+
+    parallel.once(write)
     return TokenFile.open(folder)
 
 
