@@ -132,6 +132,27 @@ def test_dropout_keeps_its_share_independently_of_neighbours_lines_and_seeds(p):
 
 
 @needs_library
+@pytest.mark.parametrize("count", [1, 16, 33, 4097, 9000])
+def test_gelu_and_its_gradient_equal_torchs(count):
+    torch.manual_seed(0)
+    x = (8 * torch.randn(count)).requires_grad_()
+    exact = x.detach().double().requires_grad_()
+    ours, theirs = native.gelu(x), torch.nn.functional.gelu(exact, approximate="tanh")
+    torch.testing.assert_close(ours.double(), theirs, rtol=2e-6, atol=1e-6)
+    (mine,), (other,) = gradients(ours, [x]), gradients(theirs, [exact])
+    torch.testing.assert_close(mine.double(), other, rtol=1e-5, atol=2e-6)
+    half = x.detach().bfloat16()
+    assert torch.equal(native.gelu(half), native.gelu(half.float()).bfloat16())
+
+
+@needs_library
+def test_gelu_of_the_largest_numbers_and_of_nan_is_torchs():
+    x = torch.tensor([-torch.inf, -3e38, -100.0, -20.0, 0.0, 20.0, 100.0, 3e38, torch.inf, torch.nan])
+    theirs = torch.nn.functional.gelu(x, approximate="tanh")
+    torch.testing.assert_close(native.gelu(x), theirs, equal_nan=True)
+
+
+@needs_library
 def test_one_seed_gives_the_same_numbers_with_one_thread_and_with_two():
     rows, threads = rows_of([30, 4, 17, 60]), torch.get_num_threads()
     results = []

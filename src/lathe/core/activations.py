@@ -3,11 +3,15 @@
 from torch import Tensor, nn
 from transformers.activations import NewGELUActivation
 
+from lathe.core import native
+
 
 class FusedGelu(NewGELUActivation):
     """GELU by its tanh approximation (Hendrycks and Gimpel, 2016). Made by changing a module's class."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+        if input.device.type == "cpu" and input.dtype in native.TYPES and native.library() is not None:
+            return native.gelu(input)
         return nn.functional.gelu(input, approximate="tanh")
 
 

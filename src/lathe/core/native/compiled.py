@@ -42,7 +42,7 @@ def _found() -> ctypes.CDLL | str:
         found = ctypes.CDLL(str(file))
     except (Missing, OSError) as error:
         return str(error)
-    for name in ("attention_forward", "attention_backward", "dropout"):
+    for name in ("attention_forward", "attention_backward", "dropout", "gelu"):
         getattr(found, name).restype = None
     return found
 

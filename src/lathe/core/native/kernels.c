@@ -56,6 +56,29 @@ static inline void write_row(void *to, int64_t at, const float *from, int64_t n,
     }
 }
 
+#define LINE 4096 /* numbers that one thread works on at a time */
+
+/* Numbers at .. at + LANES, those from `stop` on 0. */
+static inline floats read_vector(const void *from, int64_t at, int64_t stop, int half) {
+    if (at + LANES <= stop) return half ? widened((const uint16_t *)from + at) : loaded((const float *)from + at);
+    uint16_t narrow[LANES] = {0};
+    float wide[LANES] = {0};
+    if (half) memcpy(narrow, (const uint16_t *)from + at, 2 * (stop - at));
+    else memcpy(wide, (const float *)from + at, 4 * (stop - at));
+    return half ? widened(narrow) : loaded(wide);
+}
+
+static inline void write_vector(void *to, int64_t at, int64_t stop, int half, floats x) {
+    if (at + LANES <= stop) {
+        if (half) narrowed((uint16_t *)to + at, x);
+        else stored((float *)to + at, x);
+        return;
+    }
+    uint16_t narrow[LANES];
+    if (half) memcpy((uint16_t *)to + at, (narrowed(narrow, x), narrow), 2 * (stop - at));
+    else memcpy((float *)to + at, &x, 4 * (stop - at));
+}
+
 /* c[m, n] = a[m, k] b[k, n]; a's element (i, j) is a[i * row + j * column], n is a multiple of LANES. */
 static void product(int64_t m, int64_t n, int64_t k, const float *a, int64_t row, int64_t column, const float *b,
                     int64_t ldb, float *c, int64_t ldc) {
@@ -298,26 +321,41 @@ void attention_backward(const attention *a, const float *logs, const void *d_out
 /* to = from with each number zeroed with probability 1 - threshold / 2^32, the others times factor. The same seed zeroes
    the same places: its own gradient. */
 void dropout(void *to, const void *from, int64_t count, int half, uint32_t threshold, float factor, uint64_t seed) {
-    int64_t line = 4096;
 #pragma omp parallel for schedule(static)
-    for (int64_t start = 0; start < count; start += line) {
-        uint32_t key = key_of(seed, start / line);
-        int64_t n = count - start < line ? count - start : line, full = n / LANES * LANES;
-        for (int64_t i = 0; i < full; i += LANES) {
-            floats x = half ? widened((const uint16_t *)from + start + i) : loaded((const float *)from + start + i);
-            x = chosen(x * factor, kept(key, i, threshold));
-            if (half) narrowed((uint16_t *)to + start + i, x);
-            else stored((float *)to + start + i, x);
+    for (int64_t start = 0; start < count; start += LINE) {
+        uint32_t key = key_of(seed, start / LINE);
+        int64_t stop = count - start < LINE ? count : start + LINE;
+        for (int64_t i = start; i < stop; i += LANES) {
+            floats x = read_vector(from, i, stop, half);
+            write_vector(to, i, stop, half, chosen(x * factor, kept(key, i - start, threshold)));
         }
-        if (full < n) {
-            float tail[LANES] = {0};
-            uint16_t narrow[LANES] = {0};
-            size_t bytes = (half ? 2 : 4) * (n - full);
-            memcpy(half ? (void *)narrow : (void *)tail, (const char *)from + (half ? 2 : 4) * (start + full), bytes);
-            floats x = chosen((half ? widened(narrow) : loaded(tail)) * factor, kept(key, full, threshold));
-            if (half) narrowed(narrow, x);
-            else stored(tail, x);
-            memcpy((char *)to + (half ? 2 : 4) * (start + full), half ? (void *)narrow : (void *)tail, bytes);
+    }
+}
+
+/* x times the logistic function of 2u, u = sqrt(2 / pi) (x + 0.044715 x^3): GELU by its tanh approximation. With a
+   gradient: that times the derivative. */
+static inline floats gelu_of(floats x, const floats *gradient) {
+    const float first = 1.5957691216f, third = first * 0.044715f; /* 2 sqrt(2 / pi) */
+    floats square = x * x, twice_u = x * (first + third * square);
+    words negative = (words)(twice_u < 0);
+    floats small = exponential((floats)((words)twice_u | 0x80000000u)); /* exp(-|2u|) */
+    floats near_one = 1.0f / (1.0f + small);
+    floats share = chosen(near_one, ~negative) + chosen(small * near_one, negative);
+    if (!gradient) return x * share;
+    return *gradient * (share + x * share * (1.0f - share) * (first + 3.0f * third * square));
+}
+
+/* to = gelu(from), or, with a gradient, gradient * gelu'(from). */
+void gelu(void *to, const void *from, const void *gradient, int64_t count, int half) {
+#pragma omp parallel for schedule(static)
+    for (int64_t start = 0; start < count; start += LINE) {
+        int64_t stop = count - start < LINE ? count : start + LINE;
+        for (int64_t i = start; i < stop; i += LANES) {
+            floats x = read_vector(from, i, stop, half);
+            if (gradient) {
+                floats g = read_vector(gradient, i, stop, half);
+                write_vector(to, i, stop, half, gelu_of(x, &g));
+            } else write_vector(to, i, stop, half, gelu_of(x, NULL));
         }
     }
 }

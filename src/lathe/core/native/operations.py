@@ -130,6 +130,33 @@ def _dropped(x: Tensor, p: float, seed: int) -> Tensor:
     return out
 
 
+def gelu(x: Tensor) -> Tensor:
+    """x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x³))) / 2"""
+    found: Tensor = _Gelu.apply(x)
+    return found
+
+
+class _Gelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        x = x.contiguous()
+        ctx.save_for_backward(x)
+        return _gelu(x, None)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return _gelu(x, grads[0].contiguous())
+
+
+def _gelu(x: Tensor, gradient: Tensor | None) -> Tensor:
+    out = torch.empty_like(x)
+    after = _at(gradient) if gradient is not None else None
+    _library().gelu(_at(out), _at(x), after, ctypes.c_int64(x.numel()), x.dtype == torch.bfloat16)
+    return out
+
+
 def _threshold(p: float) -> tuple[int, float]:
     """Of 2³² words those below it keep a number; and what makes up for the others."""
     threshold = min(round((1 - p) * 2**32), 2**32 - 1)
