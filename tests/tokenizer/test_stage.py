@@ -12,11 +12,11 @@ from transformers import AutoTokenizer
 from lathe.core.errors import DataError
 from lathe.core.recipe import parse
 from lathe.tokenizer import Recipe, run
-from lathe.tokenizer.algorithms import BPE, ByteBPE, WordPiece, train_tokenizer
+from lathe.tokenizer.algorithms import BPE, ByteBPE, Characters, WordPiece, train_tokenizer
 from lathe.tokenizer.fit import fit_by_script, random_texts
 from lathe.tokenizer.sample import sampled
 
-ALGORITHMS = [WordPiece(), BPE(), ByteBPE()]
+ALGORITHMS = [WordPiece(), BPE(), ByteBPE(), Characters()]
 CHINESE = "今天天气很好我们去看电影北京上海"
 CHANCE = random.Random(0)
 TEXTS = ["the good film was not bad", "a great plot in Paris, really"] * 20 + [
@@ -100,6 +100,14 @@ def test_offsets_are_characters_of_the_original_text(algorithm, text: str):
 def test_a_byte_level_tokenizer_restores_any_text(text: str):
     tokenizer = _TRAINED["byte_bpe"]
     assert tokenizer.decode(tokenizer(text, split_special_tokens=True)["input_ids"]) == text
+
+
+def test_characters_restore_what_they_have_seen_and_say_what_they_have_not():
+    tokenizer = trained(Characters(), ["To be,\n or not  to be: 好\n"])
+    ids = tokenizer(text := "not\n  be 好 or to")["input_ids"]
+    assert len(ids) == len(text)
+    assert tokenizer.decode(ids) == text
+    assert tokenizer("b$e")["input_ids"][1] == tokenizer.unk_token_id
 
 
 def test_random_unicode_is_restored_by_bytes_and_honestly_not_by_word_pieces():

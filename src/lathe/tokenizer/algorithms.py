@@ -4,6 +4,7 @@ All of them cut an unspaced script (Chinese, Japanese, Thai, ...) into character
 otherwise a sentence would count as one word, and training would explode in time and memory over "words" seen once.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
@@ -22,7 +23,7 @@ ENCODER_TOKENS = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
-END, PAD = "<|endoftext|>", "<|pad|>"
+END, PAD, UNKNOWN = "<|endoftext|>", "<|pad|>", "<|unknown|>"
 DECODER_TOKENS = {"bos_token": END, "eos_token": END, "pad_token": PAD}
 
 TEXTS_AT_ONCE = 256
@@ -131,7 +132,34 @@ class ByteBPE:
         return tokenizer
 
 
-AnyAlgorithm: TypeAlias = Annotated[WordPiece | BPE | ByteBPE, Field(discriminator="kind")]
+@recipe
+class Characters:
+    """For decoders of a small alphabet: each character is a piece; one never seen in training is unknown."""
+
+    kind: Literal["characters"] = "characters"
+    min_frequency: int = Field(1, ge=1)
+    """Fewest occurrences of a character that is known."""
+
+    special: ClassVar[dict[str, str]] = DECODER_TOKENS | {"unk_token": UNKNOWN}
+
+    def empty(self) -> Tokenizer:
+        tokenizer = Tokenizer(models.WordLevel({UNKNOWN: 0}, unk_token=UNKNOWN))
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+        tokenizer.decoder = decoders.Fuse()
+        return tokenizer
+
+    def learn(self, texts: Sequence[str], size: int) -> Tokenizer:
+        special = list(dict.fromkeys(self.special.values()))
+        counts = Counter(character for text in texts for character in text)
+        known = sorted((c for c in counts if counts[c] >= self.min_frequency), key=lambda c: (-counts[c], c))
+        pieces = special + known[: max(size - len(special), 0)]
+        tokenizer = self.empty()
+        tokenizer.model = models.WordLevel({piece: number for number, piece in enumerate(pieces)}, unk_token=UNKNOWN)
+        tokenizer.add_special_tokens(special)
+        return tokenizer
+
+
+AnyAlgorithm: TypeAlias = Annotated[WordPiece | BPE | ByteBPE | Characters, Field(discriminator="kind")]
 
 
 def train_tokenizer(algorithm: AnyAlgorithm, texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
