@@ -4,7 +4,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from lathe.core import activations, checkpoint, learn, packing, parallel, tables
+from lathe.core.average import Average
 from lathe.core.batches import Plan, Source, StepBatches, ahead, batches
 from lathe.core.checkpoint import tensors_digest
 from lathe.core.errors import LatheError
@@ -47,6 +48,9 @@ class Course:
 def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memory: dict[str, Any]) -> Iterator[Step]:
     """Yield after every step; the caller may evaluate between two steps, and keep in ``memory`` what must survive.
 
+    The caller always sees the model that is to be scored and saved, also when the run has ended: where
+    ``train.ema_decay`` is given, that is the average of the weights, which the next step does not see.
+
     The same call after a kill goes on from the newest checkpoint with ``memory`` as it was there, and takes exactly the
     steps that an unbroken run would have taken. Raises ``Stopped`` after saving when SIGINT or SIGTERM came.
 
@@ -57,7 +61,8 @@ def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memor
     if reason := quicken(model):
         say(f"runs padded, rows of like length together: {reason}")
         plan = replace(plan, window=PADDED_WINDOW)
-    state = State(config.optimizer(model))
+    average = None if config.ema_decay is None else Average(model, config.ema_decay)
+    state = State(config.optimizer(model), average=average)
     found = checkpoint.newest(work.checkpoints)
     if found is not None:
         learn.restore(model, found, state)
@@ -73,7 +78,8 @@ def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memor
         for step in learn.train(model, course.objective, steps, config, course.total, state, tell):
             if parallel.leads():
                 _record(step, work, meter)
-                yield step
+                with average.in_place() if average is not None else nullcontext():
+                    yield step
             asked = StopFlag(max(parallel.gather(stop.signum)))  # a signal to one rank stops all after the same step
             if parallel.leads() and (step.number == course.total or _is_due(step, config, saved_s, asked)):
                 tensors = learn.saved_tensors(model, state)
@@ -85,6 +91,8 @@ def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memor
     _refuse_unlike(model, course, state)
     if not parallel.leads():
         raise parallel.Released
+    if average is not None:
+        average.exchange()
 
 
 def quicken(model: PreTrainedModel) -> str | None:

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lathe.core import optim, parallel, profile, tables
+from lathe.core.average import Average
 from lathe.core.batches import StepBatches
 from lathe.core.checkpoint import Checkpoint
 from lathe.core.errors import LatheError
@@ -42,6 +43,8 @@ class Train:
     """Gradients are scaled down to this norm."""
     seed: int = 0
     """Of the order of rows, masks, dropout and new weights."""
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+    """Score and save the average of the weights over the steps, each step counting this much less than the next."""
     precision: Precision = "auto"
     """Matrix products in fp32 or bf16; auto measures which is faster here. Weights stay float32."""
     max_bad_steps: int = Field(0, ge=0)
@@ -81,6 +84,7 @@ class State:
 
     optimizers: Optimizers
     step: int = 0
+    average: Average | None = None
 
 
 def train(
@@ -154,6 +158,8 @@ def train_step(
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
+    if state.average is not None:
+        state.average.update()
     state.step += 1
     seconds = time.perf_counter() - started_s
     return Step(state.step, step.epoch, loss, values, items, norm, rate, len(step.rows), step.tokens, seconds)
@@ -173,7 +179,7 @@ def learning_rate_factor(config: Train, step: int, total: int) -> float:
 
 
 def saved_tensors(model: nn.Module, state: State | None = None) -> dict[str, Tensor]:
-    """Everything exact resumption needs: weights, buffers and the optimizer's memory; tied weights once."""
+    """Everything exact resumption needs: weights, buffers, their average, the optimizer's memory; tied weights once."""
     seen: set[int] = set()
     tensors: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
@@ -181,7 +187,8 @@ def saved_tensors(model: nn.Module, state: State | None = None) -> dict[str, Ten
             tensors[f"model/{name}"] = tensor
             seen.add(tensor.data_ptr())
     memory = optim.state_tensors(state.optimizers, model) if state is not None else {}
-    return tensors | {f"optimizer/{name}": tensor for name, tensor in memory.items()}
+    average = state.average.tensors() if state is not None and state.average is not None else {}
+    return tensors | _above("optimizer/", memory) | _above("average/", average)
 
 
 def restore(model: nn.Module, checkpoint: Checkpoint, state: State | None = None) -> None:
@@ -193,6 +200,12 @@ def restore(model: nn.Module, checkpoint: Checkpoint, state: State | None = None
     if state is not None:
         optim.restore_state(state.optimizers, model, _below("optimizer/", checkpoint.tensors))
         state.step = checkpoint.step
+        if state.average is not None:
+            state.average.restore(_below("average/", checkpoint.tensors))
+
+
+def _above(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
 
 
 def _below(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
