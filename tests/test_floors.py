@@ -56,7 +56,7 @@ CORE = [
         "activations",
         "tables",
     ],
-    *["average", "muon", "optim", "checkpoint", "learn", "fit"],
+    *["average", "recompute", "muon", "optim", "checkpoint", "learn", "fit"],
     *["stats", "predictor", "measure"],
 ]
 # Rooms of core that see less than their place would allow.

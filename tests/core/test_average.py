@@ -12,8 +12,8 @@ from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassificatio
 from lathe import load
 from lathe.core import fit as fit_module
 from lathe.core import learn
-from lathe.core.batches import StepBatches
 from lathe.core.average import UPDATES, Average
+from lathe.core.batches import StepBatches
 from lathe.core.digest import file_digest
 from lathe.core.errors import Stopped
 from lathe.core.recipe import parse

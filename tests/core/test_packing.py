@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lathe.core import packing, tables
 from lathe.core.packing.dropout import dropout
 from lathe.core.packing.geometry import Geometry, coarse
+from lathe.core.recompute import recompute_layers
 
 LENGTHS = [5, 17, 1, 11, 24, 9]
 DECODER_LENGTHS = [4, 2, 9, 12, 1, 7]
@@ -240,12 +241,49 @@ def test_a_single_row_with_padding_changes_nothing(length: int) -> None:
     assert_packed_equals_padded(model_of("bert", "token"), "token", batch_of("token", mask))
 
 
-@pytest.mark.parametrize("family", [kind for kind in KINDS if kind != "albert"])  # which cannot do it
-def test_gradient_checkpointing_changes_nothing(family: str) -> None:
+RECOMPUTED = [(family, True) for family in PACKED if family != "albert"]  # which cannot do it
+RECOMPUTED += [(family, False) for family in ("bert", "llama", "t5", "deberta-v2")]
+
+
+@pytest.mark.parametrize(("family", "packed"), RECOMPUTED)
+def test_layers_that_run_again_in_the_backward_pass_change_no_bit(family: str, packed: bool) -> None:
+    """With dropout: the layer that runs again draws the same masks."""
     head = heads_of(family)[0]
-    model = model_of(family, head)
-    model.activation_checkpointing_enable()
-    assert_packed_equals_padded(model, head, batch_of(head))
+    model, batch = model_of(family, head, p=0.2), batch_of(head)
+    packing.fast_dropout(model)
+    if packed:
+        assert packing.enable(model) is None
+    results = []
+    for setup in (lambda _: None, recompute_layers):
+        setup(model)
+        torch.manual_seed(5)
+        results.append(run(model, head, batch))
+    torch.manual_seed(6)
+    other = run(model, head, batch)[0]
+    for a, b, c in zip(results[0][0], results[1][0], other, strict=True):
+        assert torch.equal(a, b)
+        assert not torch.equal(a, c)
+    assert results[0][1].keys() == results[1][1].keys()
+    for name, gradient in results[0][1].items():
+        assert torch.equal(gradient, results[1][1][name]), name
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "bart"])
+def test_layers_that_run_again_change_no_bit_in_bfloat16(family: str) -> None:
+    head = heads_of(family)[0]
+    model, batch = model_of(family, head, p=0.2), batch_of(head)
+    packing.fast_dropout(model)
+    packing.enable(model)
+    results = []
+    for setup in (lambda _: None, recompute_layers):
+        setup(model)
+        torch.manual_seed(5)
+        with torch.autocast("cpu", torch.bfloat16):
+            out = outputs_of(head, model(**batch), batch)[0]
+        model.zero_grad()
+        out.float().square().sum().backward()  # outside of autocast, as in training
+        results.append([p.grad for p in model.parameters() if p.grad is not None])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
 @pytest.mark.parametrize(("family", "head"), [("bert", "base"), ("gpt2", "causal"), ("modernbert", "token")])

@@ -19,6 +19,7 @@ from lathe.core.checkpoint import tensors_digest
 from lathe.core.errors import LatheError
 from lathe.core.keyed import row_seeds
 from lathe.core.learn import BadStep, State, Step, Train
+from lathe.core.recompute import keep_activations, recompute_layers
 from lathe.core.report import Meter, progress, say
 from lathe.core.runtime import StopFlag, autocast, dtype_of, stop_flag
 from lathe.core.types import Objective, Symbols
@@ -61,6 +62,8 @@ def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memor
     if reason := quicken(model):
         say(f"runs padded, rows of like length together: {reason}")
         plan = replace(plan, window=PADDED_WINDOW)
+    if config.gradient_checkpointing:
+        recompute_layers(model)
     average = None if config.ema_decay is None else Average(model, config.ema_decay)
     state = State(config.optimizer(model), average=average)
     found = checkpoint.newest(work.checkpoints)
@@ -114,6 +117,7 @@ def plain(model: PreTrainedModel) -> None:
     packing.torch_dropout(model)
     activations.unfuse(model)
     tables.release_gradients(model)
+    keep_activations(model)
 
 
 def settled(config: T, work: Work) -> T:

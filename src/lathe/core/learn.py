@@ -47,6 +47,8 @@ class Train:
     """Score and save the average of the weights over the steps, each step counting this much less than the next."""
     precision: Precision = "auto"
     """Matrix products in fp32 or bf16; auto measures which is faster here. Weights stay float32."""
+    gradient_checkpointing: bool = False
+    """Layers keep their inputs only and run again in the backward pass: less memory, a third more arithmetic."""
     max_bad_steps: int = Field(0, ge=0)
     """Steps in a row that may be passed over, without an update, since their loss or gradient is not finite."""
     save_steps: int | None = Field(None, ge=1)
