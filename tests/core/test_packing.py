@@ -3,11 +3,14 @@
 import copy
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers as hf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lathe.core import packing, tables
@@ -80,25 +83,28 @@ CONFIGS: dict[str, Callable[[], hf.PreTrainedConfig]] = {
     ),
 }  # fmt: skip
 HEADS_BY_NAME: dict[str, Any] = {
+    "seq2seq": hf.AutoModelForSeq2SeqLM,
     "base": hf.AutoModel,
+    "pair": hf.AutoModel,  # an encoder and a decoder
     "sequence": hf.AutoModelForSequenceClassification,
     "token": hf.AutoModelForTokenClassification,
     "answer": hf.AutoModelForQuestionAnswering,
     "masked": hf.AutoModelForMaskedLM,
     "choice": hf.AutoModelForMultipleChoice,
     "causal": hf.AutoModelForCausalLM,
-    "seq2seq": hf.AutoModelForSeq2SeqLM,
 }
 DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
 ENCODER_DECODERS = ("bart", "mbart", "t5")
 
 
 def heads_of(family: str) -> list[str]:
-    if family in DECODERS:
-        return ["base", "sequence", "token", "answer", "causal"]
-    if family in ENCODER_DECODERS:
-        return ["seq2seq", "sequence", "answer"]
-    return ["base", "sequence", "token", "answer", "masked", "choice"]
+    """Every head that transformers has for the family, its most usual one first."""
+    config = type(CONFIGS[family]())
+    classes = {head: auto._model_mapping[config] for head, auto in HEADS_BY_NAME.items()
+               if config in auto._model_mapping}  # fmt: skip
+    classes.pop("base" if family in ENCODER_DECODERS else "pair")
+    same = {"masked"} if "seq2seq" in classes else set()  # one class under two names
+    return [head for head in classes if head not in same]
 
 
 PACKED = [family for family, reason in packing.FAMILIES.items() if reason is None]
@@ -111,6 +117,8 @@ def model_of(family: str, head: str, p: float = 0.0) -> Any:
     torch.manual_seed(0)
     config = CONFIGS[family]()
     config.num_labels = 2 if head == "answer" else 3
+    if head == "causal" and family not in DECODERS:
+        config.is_decoder = True
     model = HEADS_BY_NAME[head].from_config(config).train()
     for module in model.modules():
         for name in ("dropout", "dropout_prob", "attention_dropout", "activation_dropout", "attn_dropout"):
@@ -136,7 +144,7 @@ def batch_of(head: str, mask: Tensor | None = None) -> dict[str, Tensor]:
     batch = {"input_ids": torch.where(mask.bool(), ids, 1), "attention_mask": mask}
     if head == "choice":
         batch = {name: value.view(-1, 2, mask.shape[1]) for name, value in batch.items()}
-    if head == "seq2seq":
+    if head in ("seq2seq", "pair"):
         decoder_mask = mask_of(DECODER_LENGTHS)[: len(mask)]
         decoder_ids = torch.randint(4, VOCABULARY, decoder_mask.shape, generator=generator)
         batch |= {
@@ -153,6 +161,8 @@ def outputs_of(head: str, out: Any, batch: dict[str, Tensor]) -> list[Tensor]:
         return [out.logits]
     if head == "answer":
         return [out.start_logits[real], out.end_logits[real]]
+    if head == "pair":
+        return [out.last_hidden_state[real], out.encoder_last_hidden_state[batch["attention_mask"].bool()]]
     if head == "base":
         pooled = getattr(out, "pooler_output", None)
         return [out.last_hidden_state[real]] + ([] if pooled is None else [pooled])
@@ -184,6 +194,20 @@ def assert_packed_equals_padded(model: Any, head: str, batch: dict[str, Tensor],
 @pytest.mark.parametrize(("family", "head"), CASES)
 def test_packed_equals_padded_in_outputs_and_gradients(family: str, head: str) -> None:
     assert_packed_equals_padded(model_of(family, head), head, batch_of(head))
+
+
+@pytest.mark.parametrize("family", PACKED)
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_packed_equals_padded_on_chinese_text_of_any_lengths(family: str, tokenizer: Any, data: st.DataObject) -> None:
+    """One character a token: rows of 1 to 33 tokens, one-token rows among them."""
+    head = next(h for h in heads_of(family) if h in ("seq2seq", "token", "causal"))
+    texts = data.draw(st.lists(st.text("好坏影片很不北京", min_size=1, max_size=33), min_size=1, max_size=4))
+    encoded = tokenizer([*texts, "很好", "好"], add_special_tokens=False, padding=True, return_tensors="pt")
+    assert int(encoded["attention_mask"][-1].sum()) == 1 and tokenizer.unk_token_id not in encoded["input_ids"]
+    batch = batch_of(head, encoded["attention_mask"])
+    batch["input_ids"] = encoded["input_ids"]
+    assert_packed_equals_padded(model_of(family, head), head, batch)
 
 
 @pytest.mark.parametrize(("family", "head"), CASES)
@@ -404,6 +428,14 @@ def test_other_families_run_padded_and_say_why(family: str) -> None:
     before = model(**batch).last_hidden_state
     assert family in str(packing.enable(model))
     assert torch.equal(model(**batch).last_hidden_state, before)
+
+
+def test_the_documentation_names_every_family_and_how_it_runs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "families.md").read_text(encoding="utf-8")
+    rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in page.splitlines() if "| `" in line][
+        1:
+    ]
+    assert {name: None if how == "packed" else why for name, how, why in rows} == dict(packing.FAMILIES)
 
 
 def test_an_unknown_family_runs_padded_and_says_that_it_is_not_verified() -> None:

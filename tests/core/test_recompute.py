@@ -66,7 +66,11 @@ def test_a_run_ends_with_the_same_bits(tmp_path, tokenizer, bert_config):
     tokenizer.save_pretrained(tmp_path / "base")
     rows = [{"text": f"{t} {i}", "label": label} for i in range(9) for t, label in (("good film", "p"), ("bad", "n"))]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    values = {"base": tmp_path / "base", "data": dict.fromkeys(("train", "validation"), tmp_path / "train.jsonl"), "task": {"kind": "classify"}}
+    values = {
+        "base": tmp_path / "base",
+        "data": dict.fromkeys(("train", "validation"), tmp_path / "train.jsonl"),
+        "task": {"kind": "classify"},
+    }
     digests = []
     for name in (False, True):
         train = {"max_steps": 4, "batch_size": 8, "precision": "fp32", "gradient_checkpointing": name}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, DebertaV2Config, XLNetConfig
 
 from lathe import load
 from lathe.core import fit as fit_module
@@ -95,6 +95,34 @@ def test_a_padded_family_says_so_once_and_learns_as_well(recipe, tmp_path, monke
     monkeypatch.setattr(fit_module.packing, "enable", lambda _: "this family is not verified")
     run(recipe(), tmp_path / "out")
     assert capsys.readouterr().err.count("runs padded, rows of like length together: this family is not verified") == 1
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        XLNetConfig(d_model=16, n_layer=1, n_head=2, d_inner=32, vocab_size=64),
+        DebertaV2Config(
+            hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, vocab_size=64
+        ),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_xlnet_and_deberta_run_padded_in_windows_of_like_length(
+    recipe, tmp_path, monkeypatch, capsys, tokenizer, config
+):
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path / "other")
+    tokenizer.save_pretrained(tmp_path / "other")
+    windows, batches = [], fit_module.batches
+
+    def remember(source, objective, symbols, plan, *arguments, **named):
+        windows.append(plan.window)
+        return batches(source, objective, symbols, plan, *arguments, **named)
+
+    monkeypatch.setattr(fit_module, "batches", remember)
+    run(recipe(base=tmp_path / "other", train={"max_steps": 2}), tmp_path / "out")
+    reason = f"runs padded, rows of like length together: models of type '{config.model_type}' run padded"
+    assert capsys.readouterr().err.count(reason) == 1
+    assert windows == [fit_module.PADDED_WINDOW]
 
 
 def test_a_label_only_the_validation_rows_have_is_refused_with_file_and_line(recipe, tmp_path, train):

@@ -49,4 +49,4 @@ def longest_input(tokenizer: Any, config: Any, limit: int = 512) -> int:
     offset = (
         2 if getattr(config, "model_type", "") in ("roberta", "xlm-roberta", "camembert") else 0
     )  # its positions start at 2
-    return int(min(limit, *(value - offset for value in known if value)))
+    return int(min(limit, *(value - offset for value in known if value and value > 0)))  # XLNet: -1, any length
