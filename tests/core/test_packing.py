@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lathe.core import packing, tables
+from lathe.core.packing import varlen
 from lathe.core.packing.dropout import dropout
 from lathe.core.packing.geometry import Geometry, coarse
 from lathe.core.recompute import recompute_layers
@@ -415,6 +416,131 @@ def test_generation_with_a_cache_is_the_same(family: str) -> None:
     assert torch.equal(model.generate(**batch, max_new_tokens=4, do_sample=False), padded)
 
 
+def varlen_reference(
+    query: Tensor, key: Tensor, value: Tensor, cu_seq_q: Tensor, cu_seq_k: Tensor, max_q: int, max_k: int,
+    *, scale: float | None = None, window_size: tuple[int, int] = (-1, -1), enable_gqa: bool = False,
+) -> Tensor:  # fmt: skip
+    """torch.nn.attention.varlen.varlen_attn row by row, from its documentation."""
+    assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32
+    assert query.shape[0] == cu_seq_q[-1] and key.shape[0] == value.shape[0] == cu_seq_k[-1]
+    assert max_q == cu_seq_q.diff().max() and max_k == cu_seq_k.diff().max()
+    assert enable_gqa == (query.shape[1] != key.shape[1])
+    out = []
+    for (q0, q1), (k0, k1) in zip(cu_seq_q.unfold(0, 2, 1), cu_seq_k.unfold(0, 2, 1), strict=True):
+        q, k, v = query[q0:q1].transpose(0, 1), key[k0:k1].transpose(0, 1), value[k0:k1].transpose(0, 1)
+        distance = torch.arange(q.shape[1])[:, None] + k.shape[1] - q.shape[1] - torch.arange(k.shape[1])
+        left, right = (side if side >= 0 else 10**6 for side in window_size)
+        mask = (distance <= left) & (distance >= -right)
+        row = nn.functional.scaled_dot_product_attention(q, k, v, mask, scale=scale, enable_gqa=enable_gqa)
+        out.append(row.transpose(0, 1))
+    return torch.cat(out)
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Packed attention goes through the reference in place of the kernel for GPUs; the windows it was asked for."""
+    windows: list[tuple[int, int]] = []
+
+    def watched(*tensors: Any, **options: Any) -> Tensor:
+        windows.append(options["window_size"])
+        return varlen_reference(*tensors, **options)
+
+    monkeypatch.setattr(varlen, "takes", lambda *asked: asked[2] is None and asked[3] == 0)
+    monkeypatch.setattr(varlen, "varlen_attn", watched)
+    return windows
+
+
+CROSS = (-1, -1)
+WINDOWS = {
+    "modernbert": {(4, 4), (-1, -1)},
+    "mistral": {(5, 0)},
+    "qwen2": {(5, 0), (-1, 0)},
+    "qwen3": {(5, 0), (-1, 0)},
+}
+
+
+@pytest.mark.parametrize(("family", "head"), CASES)
+def test_the_kernel_for_gpus_is_asked_for_the_same_attention(
+    family: str, head: str, kernel: list[tuple[int, int]]
+) -> None:
+    assert_packed_equals_padded(model_of(family, head), head, batch_of(head))
+    causal = family in DECODERS or head == "causal"
+    expected = WINDOWS.get(family, {(-1, 0)} if causal else {(-1, -1)})
+    if family in ENCODER_DECODERS and head in ("seq2seq", "pair", "sequence", "answer"):
+        expected = {CROSS, (-1, 0)}
+    if family == "t5":  # the others of its attentions have a bias by position
+        expected = set() if head == "token" else {CROSS}
+    assert set(kernel) == expected
+
+
+@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_the_kernel_for_gpus_with_holes_and_left_padding(family: str, side: str, kernel: list[tuple[int, int]]) -> None:
+    head = heads_of(family)[0]
+    mask = mask_of(LENGTHS, side)
+    mask[4, 10] = 0
+    assert_packed_equals_padded(model_of(family, head), head, batch_of(head, mask))
+    assert all(window in ((-1, -1), (-1, 0)) for window in kernel)  # one of a window counts positions, not tokens
+
+
+def test_a_mask_that_is_no_band_or_differs_by_row_is_not_for_the_kernel() -> None:
+    rows = Geometry(mask_of([5, 8, 3]).bool())
+
+    def window_of(may_attend: Any) -> tuple[int, int] | None:
+        found = varlen.sequences(rows, rows, lambda *index: may_attend(*index[2:]), torch.device("cpu"))
+        return None if found is None else found.window
+
+    assert window_of(lambda q, k: (k <= q) & (k > q - 3)) == (2, 0)
+    assert window_of(lambda q, k: (q - k).abs() <= 2) == (2, 2)
+    assert window_of(lambda q, k: k >= q) == (0, -1)
+    assert window_of(lambda q, k: (k <= q) | (k < 2)) is None
+    assert window_of(lambda q, k: (k <= q) & (q - k != 1)) is None
+    assert varlen.sequences(rows, rows, lambda *index: index[3] >= index[0], torch.device("cpu")) is None
+    empty = Geometry(mask_of([5, 0, 3]).bool())
+    assert varlen.sequences(empty, rows, None, torch.device("cpu")) is None
+    assert varlen.sequences(empty, empty, None, torch.device("cpu")).query_offsets.tolist() == [0, 5, 8]  # type: ignore
+
+
+def test_dropout_and_processors_are_not_for_the_kernel() -> None:
+    x = torch.zeros(1, 2, 8, 16, dtype=torch.bfloat16)
+    assert not varlen.takes(x, x, None, 0.0)
+    assert varlen.IS_HERE or tuple(map(int, torch.__version__.split(".")[:2])) < (2, 11)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize(("family", "head"), CASES)
+def test_on_a_gpu_packed_bfloat16_is_as_near_to_float32_as_padded(
+    family: str, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packed and padded round differently: neither may be further from padded float32 than the other by much."""
+    calls, attend = [], varlen.attend
+    monkeypatch.setattr(varlen, "attend", lambda *arguments: calls.append(1) or attend(*arguments))
+    model = model_of(family, head).cuda()
+    batch = {name: value.cuda() for name, value in batch_of(head).items()}
+    generator = torch.Generator("cuda").manual_seed(0)
+
+    def values() -> list[Tensor]:
+        model.zero_grad(set_to_none=True)
+        outputs = outputs_of(head, model(**batch), batch)
+        generator.manual_seed(0)
+        sum((o.float() * torch.randn(o.shape, generator=generator, device="cuda")).sum() for o in outputs).backward()  # type: ignore
+        return [o.detach().float() for o in outputs] + [p.grad for p in model.parameters() if p.grad is not None]
+
+    exact = values()
+    with torch.autocast("cuda", torch.bfloat16):
+        padded = values()
+    assert packing.enable(model) is None
+    packed_exact = values()
+    with torch.autocast("cuda", torch.bfloat16):
+        packed = values()
+    for e, p, q, r in zip(exact, padded, packed, packed_exact, strict=True):
+        size = max(float(e.abs().max()), 1e-2)
+        assert (r - e).abs().max() <= 1e-4 * size
+        assert (q - e).norm() <= 2 * (p - e).norm() + 2e-2 * size * math.sqrt(e.numel())
+    assert bool(calls) == ((family, head) != ("t5", "token"))
+
+
 def test_no_cache_is_made_while_packed_and_the_configuration_is_left_alone() -> None:
     model, batch = model_of("gpt2", "causal"), batch_of("causal")
     packing.enable(model)
@@ -432,9 +558,8 @@ def test_other_families_run_padded_and_say_why(family: str) -> None:
 
 def test_the_documentation_names_every_family_and_how_it_runs() -> None:
     page = (Path(__file__).parents[2] / "docs" / "families.md").read_text(encoding="utf-8")
-    rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in page.splitlines() if "| `" in line][
-        1:
-    ]
+    lines = [line for line in page.splitlines() if line.startswith("| `")][1:]  # below the head of the table
+    rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines]
     assert {name: None if how == "packed" else why for name, how, why in rows} == dict(packing.FAMILIES)
 
 

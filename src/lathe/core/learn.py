@@ -140,7 +140,8 @@ def train_step(
             parts = objective.loss(model, batch.to(place))
         step_loss(parts, items).backward()
         for part in parts:
-            totals[part.name] = totals.get(part.name, torch.zeros(())) + upcast(part.total.detach()).cpu()
+            before = totals.get(part.name, torch.zeros((), device=place))
+            totals[part.name] = before + upcast(part.total.detach())  # read after the last one: reading waits for a GPU
             weights[part.name] = part.weight
     tables.add_up(model)
     sums = parallel.add_up({name: float(total) for name, total in totals.items()})

@@ -172,4 +172,6 @@ def as_row(row: Row | str) -> Row:
 
 
 def _move(tensors: Mapping[str, Tensor], place: device) -> dict[str, Tensor]:
+    if place.type == "cuda":  # from memory that stays where it is a copy need not be waited for
+        tensors = {name: tensor if tensor.is_cuda else tensor.pin_memory() for name, tensor in tensors.items()}
     return {name: tensor.to(place, non_blocking=True) for name, tensor in tensors.items()}

@@ -1,4 +1,4 @@
-"""Attention over packed rows: one gather into rectangles, plain matrix products, one gather back.
+"""Attention over packed rows: one gather into rectangles, plain matrix products, one gather back; or a GPU's kernel.
 
 Per-row loops pay a dozen operations a row; a mask over all of [N, N] pays for pairs that may not see one another. The
 gradient is written out (it is short), so that nothing is allocated for a slice but the slice.
@@ -15,6 +15,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
 
 from lathe.core import native
+from lathe.core.packing import varlen
 from lathe.core.packing.dropout import keep_mask, masked, scale
 from lathe.core.packing.geometry import Pack, Plan, Rectangle
 
@@ -74,10 +75,14 @@ def packed_attention(
         query, key, value = query.to(precision), key.to(precision), value.to(precision)
     if position_bias is not None and position_bias.numel() == 1:
         position_bias = None  # one number for all pairs changes nothing: how a cross attention of T5 says "none"
-    query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # [1, N, H, width]
-    width = query.shape[-1]
-    scaling = width**-0.5 if scaling is None else scaling
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     dropout = dropout if module.training else 0.0
+    if varlen.takes(query, value, position_bias, dropout):
+        sequences = attention_mask.of_rows(varlen.sequences)
+        if sequences is not None:
+            with torch.autocast(device, enabled=False):
+                return varlen.attend(query, key, value, sequences, scaling), None
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # [1, N, H, width]
     rows = attention_mask.rows
     if rows is not None and position_bias is None and native.suits(rows, query[0], key[0], value[0]):
         return native.attention(query[0], key[0], value[0], rows, scaling, dropout).unsqueeze(0), None

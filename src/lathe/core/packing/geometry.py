@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from transformers.masking_utils import causal_mask_function
 
 from lathe.core.native import Rows
 
+T = TypeVar("T")
 Ints: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Bools: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 MaskFunction: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # (row, head, query, key) -> may attend
@@ -43,7 +44,8 @@ class Geometry:
         self.starts: Ints = np.cumsum(self.lengths) - self.lengths  # [B] where a row begins on the packed axis
         self.tokens = int(self.lengths.sum())
         # A single row keeps its length, so that packed [1, N] and padded [1, T] cannot be taken for one another.
-        self.size = self.tokens if self.shape[0] == 1 else coarse(self.tokens, steps=16, smallest=8)
+        exact = self.shape[0] == 1 or valid.is_cuda
+        self.size = self.tokens if exact else coarse(self.tokens, steps=16, smallest=8)
         kept: Ints = np.flatnonzero(host)
         self.columns: Ints = kept % self.shape[1]  # [N] position of each token in its row, holes counted
         self.starts_late = bool((~host[:, 0] & (self.lengths > 0)).any())
@@ -243,7 +245,7 @@ class Pack:
     def __init__(self, valid: Tensor, may_attend: MaskFunction | None, dense: Callable[[], Tensor]) -> None:
         self._valid, self._may_attend, self._dense = valid, may_attend, dense
         self.queries: Geometry | None = None  # of a cross attention: the decoder's tokens
-        self._plan: Plan | None = None
+        self._made: dict[Callable[..., Any], Any] = {}
         self._shared: dict[int, tuple[Tensor, Tensor]] = {}
 
     @cached_property
@@ -257,9 +259,14 @@ class Pack:
 
     @property
     def plan(self) -> Plan:
-        if self._plan is None:
-            self._plan = Plan(self.queries or self.geometry, self.geometry, self._may_attend, self._valid.device)
-        return self._plan
+        return self.of_rows(Plan)
+
+    def of_rows(self, make: Callable[[Geometry, Geometry, MaskFunction | None, torch.device], T]) -> T:
+        """What ``make`` makes of queries, keys and mask: made at its first use, for all layers of a forward pass."""
+        if make not in self._made:
+            self._made[make] = make(self.queries or self.geometry, self.geometry, self._may_attend, self._valid.device)
+        made: T = self._made[make]
+        return made
 
     @cached_property
     def rows(self) -> Rows | None:
