@@ -4,7 +4,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -64,7 +64,7 @@ def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memor
         plan = replace(plan, window=PADDED_WINDOW)
     if config.gradient_checkpointing:
         recompute_layers(model)
-    average = None if config.ema_decay is None else Average(model, config.ema_decay)
+    average = _average(model, config)
     state = State(config.optimizer(model), average=average)
     found = checkpoint.newest(work.checkpoints)
     if found is not None:
@@ -81,7 +81,7 @@ def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memor
         for step in learn.train(model, course.objective, steps, config, course.total, state, tell):
             if parallel.leads():
                 _record(step, work, meter)
-                with average.in_place() if average is not None else nullcontext():
+                with _to_be_saved(average):
                     yield step
             asked = StopFlag(max(parallel.gather(stop.signum)))  # a signal to one rank stops all after the same step
             if parallel.leads() and (step.number == course.total or _is_due(step, config, saved_s, asked)):
@@ -96,6 +96,15 @@ def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memor
         raise parallel.Released
     if average is not None:
         average.exchange()
+
+
+def _average(model: PreTrainedModel, config: Train) -> Average | None:
+    return None if config.ema_decay is None else Average(model, config.ema_decay)
+
+
+def _to_be_saved(average: Average | None) -> AbstractContextManager[None]:
+    """Within it the model is the one to be scored and saved."""
+    return nullcontext() if average is None else average.in_place()
 
 
 def quicken(model: PreTrainedModel) -> str | None:
