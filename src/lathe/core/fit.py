@@ -58,12 +58,7 @@ def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memor
     With several ranks all of them take the steps, rank 0 alone yields and writes, and the others raise ``Released`` at
     the end: they need nothing of what the caller does between two steps and after the last.
     """
-    plan = course.plan
-    if reason := quicken(model):
-        say(f"runs padded, rows of like length together: {reason}")
-        plan = replace(plan, window=PADDED_WINDOW)
-    if config.gradient_checkpointing:
-        recompute_layers(model)
+    plan = _prepared(model, course.plan, config)
     average = _average(model, config)
     state = State(config.optimizer(model), average=average)
     found = checkpoint.newest(work.checkpoints)
@@ -96,6 +91,16 @@ def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memor
         raise parallel.Released
     if average is not None:
         average.exchange()
+
+
+def _prepared(model: PreTrainedModel, plan: Plan, config: Train) -> Plan:
+    """Set the model up for training; returns the plan that suits how it runs."""
+    if config.gradient_checkpointing:
+        recompute_layers(model)
+    if reason := quicken(model):
+        say(f"runs padded, rows of like length together: {reason}")
+        return replace(plan, window=PADDED_WINDOW)
+    return plan
 
 
 def _average(model: PreTrainedModel, config: Train) -> Average | None:
