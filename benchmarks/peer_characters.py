@@ -76,9 +76,9 @@ def main() -> None:
     watch = Watch(Rows(options.validation, ids).rows, options.target)
     with tempfile.TemporaryDirectory() as scratch:
         arguments = TrainingArguments(
-            output_dir=scratch, per_device_train_batch_size=ROWS, max_steps=options.steps, seed=options.seed, use_cpu=True,
-            learning_rate=options.learning_rate, lr_scheduler_type="cosine", warmup_steps=100, weight_decay=0.1,
-            adam_beta2=0.99, bf16=options.bf16, save_strategy="no", logging_strategy="no", report_to=[],
+            output_dir=scratch, per_device_train_batch_size=ROWS, max_steps=options.steps, seed=options.seed,
+            use_cpu=True, learning_rate=options.learning_rate, lr_scheduler_type="cosine", warmup_steps=100,
+            weight_decay=0.1, adam_beta2=0.99, bf16=options.bf16, save_strategy="no", logging_strategy="no", report_to=[],
             disable_tqdm=True,
         )  # fmt: skip
         Trainer(GPT2LMHeadModel(shape), arguments, train_dataset=Rows(options.train, ids), callbacks=[watch]).train()
