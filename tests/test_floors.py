@@ -38,6 +38,7 @@ CORE = [
         "report",
         "html",
         "charts",
+        "disk",
         "digest",
         "bundle",
         "card",
@@ -56,7 +57,7 @@ CORE = [
         "activations",
         "tables",
     ],
-    *["average", "recompute", "muon", "optim", "checkpoint", "learn", "fit"],
+    *["average", "recompute", "muon", "optim", "checkpoint", "health", "learn", "fit"],
     *["stats", "predictor", "measure"],
 ]
 # Rooms of core that see less than their place would allow.

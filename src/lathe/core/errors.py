@@ -22,6 +22,14 @@ class BundleError(LatheError):
     """A folder is not a bundle, is broken, or is in the way."""
 
 
+class DiskError(LatheError):
+    """The disk does not take what a run has to write; what was there before is intact."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"{found}; free some space and run the same command again: it goes on from what is saved")
+        self.found = found
+
+
 class GateError(LatheError):
     """The work was done and a goal or a limit was missed."""
 

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,7 +16,8 @@ from lathe.core import activations, checkpoint, learn, packing, parallel, tables
 from lathe.core.average import Average
 from lathe.core.batches import Plan, Source, StepBatches, ahead, batches
 from lathe.core.checkpoint import tensors_digest
-from lathe.core.errors import LatheError
+from lathe.core.errors import DiskError, LatheError, RecipeError
+from lathe.core.health import Health
 from lathe.core.keyed import row_seeds
 from lathe.core.learn import BadStep, State, Step, Train
 from lathe.core.recompute import keep_activations, recompute_layers
@@ -58,31 +59,32 @@ def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memor
     With several ranks all of them take the steps, rank 0 alone yields and writes, and the others raise ``Released`` at
     the end: they need nothing of what the caller does between two steps and after the last.
     """
+    if config.max_rewinds and config.save_steps is None:
+        raise RecipeError("train.max_rewinds: give train.save_steps too: where a rewind ends must not be up to a clock")
     plan = _prepared(model, course.plan, config)
     average = _average(model, config)
-    state = State(config.optimizer(model), average=average)
-    found = checkpoint.newest(work.checkpoints)
-    if found is not None:
-        learn.restore(model, found, state)
-        memory.update(found.values)
+    state = _resume(model, config, average, work, memory)
     _refuse_unlike(model, course, state)
     parallel.once(partial(work.rewind_log, state.step))
     given = (course.source, course.objective, course.symbols, plan, config.tokens_per_batch)
     steps = ahead(batches(*given, start=state.step, ranks=parallel.ranks()))
-    with closing(steps), stop_flag() as stop, progress("training", course.total, "steps") as meter:
+    saver = checkpoint.Saver(work.checkpoints, config.save_total_limit, partial(_not_saved, work))
+    with closing(steps), stop_flag() as stop, saver, progress("training", course.total, "steps") as meter:
         meter.skip(state.step)
         saved_s = time.perf_counter()
         tell = partial(_tell, model, course, config, work)
-        for step in learn.train(model, course.objective, steps, config, course.total, state, tell):
+        go_back = partial(_go_back, model, state, config, work, saver)
+        for step in learn.train(model, course.objective, steps, config, course.total, state, tell, go_back):
             if parallel.leads():
                 _record(step, work, meter)
                 with _to_be_saved(average):
                     yield step
             asked = StopFlag(max(parallel.gather(stop.signum)))  # a signal to one rank stops all after the same step
-            if parallel.leads() and (step.number == course.total or _is_due(step, config, saved_s, asked)):
-                tensors = learn.saved_tensors(model, state)
-                checkpoint.save(work.checkpoints, step.number, tensors, memory, config.save_total_limit)
+            last = bool(asked.signum) or step.number == course.total
+            if last or _is_due(step, config, saved_s):
+                _save(saver, model, state, config, memory, work, last)
                 saved_s = time.perf_counter()
+            saver.check()
             if asked.signum:
                 parallel.barrier()  # nobody leaves, and is missed, before all is saved
             asked.raise_if_set(f"step {step.number} of {course.total}, saved in {work.path}")
@@ -149,12 +151,82 @@ def _refuse_unlike(model: PreTrainedModel, course: Course, state: State) -> None
         parallel.refuse_unlike({"rows": rows, "weights": tensors_digest(tensor for _, tensor in weights)})
 
 
-def _is_due(step: Step, config: Train, saved_s: float, stop: StopFlag) -> bool:
-    if stop.signum:
-        return True
+def _resume(
+    model: PreTrainedModel, config: Train, average: Average | None, work: Work, memory: dict[str, Any]
+) -> State:
+    """The state of the newest good checkpoint, or that of a run that begins."""
+    state = State(config.optimizer(model), average=average)
+    found = checkpoint.newest(work.checkpoints)
+    if found is not None:
+        learn.restore(model, found, state)
+        state.health = Health(**found.values["health"])
+        memory.update(found.values["memory"])
+    return state
+
+
+def _is_due(step: Step, config: Train, saved_s: float) -> bool:
     if config.save_steps is not None:
         return step.number % config.save_steps == 0
     return time.perf_counter() - saved_s >= SAVE_EVERY_S
+
+
+def _save(
+    saver: checkpoint.Saver,
+    model: PreTrainedModel,
+    state: State,
+    config: Train,
+    memory: dict[str, Any],
+    work: Work,
+    last: bool,
+) -> None:
+    """Begin to save; the ``last`` save of a process must succeed, and is waited for.
+
+    A rewind goes back to the newest checkpoint that was due, not asked for by a signal, after a good step.
+    """
+    health = state.health
+    if config.max_rewinds and config.save_steps and state.step % config.save_steps == 0 and health.bad_steps == 0:
+        health.anchor = state.step
+    if not parallel.leads():
+        return
+    values = {"health": asdict(health), "memory": memory}
+    try:
+        work.flush_log()  # first: a resumed run does not write these lines again
+        saver.start(state.step, learn.saved_tensors(model, state), values, spare=health.anchor)
+        if last:
+            saver.finish()
+    except DiskError as error:
+        if last:
+            raise
+        _not_saved(work, state.step, error)
+
+
+def _not_saved(work: Work, step: int, error: DiskError) -> None:
+    say(f"step {step}: not saved: {error.found}; training goes on, and the next save tries again")
+    work.log("not saved", step=step, reason=error.found)
+
+
+def _go_back(
+    model: PreTrainedModel, state: State, config: Train, work: Work, saver: checkpoint.Saver, bad: BadStep
+) -> None:
+    """Weights, the optimizer's memory and the window of the last good checkpoint; its run goes on after ``bad``.
+
+    The steps in between count as passed over: neither the order of the data nor the schedule is touched, and a run that
+    is killed afterwards comes here again. Raises ``bad`` where there is nothing to go back to, or no rewind left.
+    """
+    health = state.health
+    if health.anchor is None or health.rewinds == config.max_rewinds:
+        raise bad
+    saver.check(wait=True)
+    parallel.barrier()  # rank 0 has saved it
+    found = checkpoint.of_step(work.checkpoints, health.anchor)
+    if not all(parallel.gather(found is not None)) or found is None:
+        raise bad
+    learn.restore(model, found, state)
+    state.step = bad.step - 1
+    state.health = replace(Health(**found.values["health"]), anchor=health.anchor, rewinds=health.rewinds + 1)
+    say(f"step {bad.step}: went back to the weights of step {found.step}; the steps since then are passed over")
+    if parallel.leads():
+        work.log("rewind", step=bad.step, to=found.step)
 
 
 def _record(step: Step, work: Work, meter: Meter) -> None:
@@ -178,22 +250,29 @@ def _record(step: Step, work: Work, meter: Meter) -> None:
 def _tell(
     model: PreTrainedModel, course: Course, config: Train, work: Work, batches: StepBatches, bad: BadStep
 ) -> None:
-    """Say and log what was wrong with a step, and which of its rows have no finite loss by themselves."""
+    """Say and log what was wrong with a step, and which of its rows: without a finite loss alone, or else the worst."""
     if not parallel.leads():
         return
-    place, dtype = next(model.parameters()).device, dtype_of(config.precision)
-    rows = []
-    for row in batches.rows.tolist():
-        seeds = row_seeds(course.plan.seed, batches.epoch, course.source.keys[[row]])
-        batch = course.objective.collate([course.source[row]], seeds, course.symbols)
-        with torch.no_grad(), autocast(place, dtype):
-            parts = course.objective.loss(model, batch.to(place))
-        if not all(torch.isfinite(part.total) for part in parts):
-            rows.append(row)
+    losses = {row: _loss_alone(model, course, config, batches.epoch, row) for row in batches.rows.tolist()}
+    rows = [row for row, loss in losses.items() if not math.isfinite(loss)]
     shown = ", ".join(str(row + 1) for row in rows[:10]) + (", ..." if len(rows) > 10 else "")
-    whose = f"of its rows these have no finite loss alone: {shown}" if rows else "each of its rows alone is finite"
+    whose = f"of its rows these have no finite loss alone: {shown}"
+    if not rows:
+        rows = [max(losses, key=lambda row: losses[row])]
+        whose = f"each of its rows alone is finite, row {rows[0] + 1} has the highest loss, {losses[rows[0]]:.4g}"
     say(f"step {bad.step}: {bad.found}; no update; {whose} (training rows as kept, counted from 1)")
-    work.log("bad step", step=bad.step, rows=rows)
+    work.log("bad step", step=bad.step, found=bad.found, rows=rows)
+
+
+def _loss_alone(model: PreTrainedModel, course: Course, config: Train, epoch: int, row: int) -> float:
+    """The loss of one training row, in nats."""
+    place, dtype = next(model.parameters()).device, dtype_of(config.precision)
+    batch = course.objective.collate(
+        [course.source[row]], row_seeds(course.plan.seed, epoch, course.source.keys[[row]]), course.symbols
+    )
+    with torch.no_grad(), autocast(place, dtype):
+        parts = course.objective.loss(model, batch.to(place))
+    return math.fsum(part.weight * float(part.total) / max(part.items, 1) for part in parts)
 
 
 def keep_best(work: Work, model: PreTrainedModel, memory: dict[str, Any], step: int, score: float) -> None:

@@ -4,7 +4,7 @@ import math
 import time
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -16,11 +16,15 @@ from lathe.core.average import Average
 from lathe.core.batches import StepBatches
 from lathe.core.checkpoint import Checkpoint
 from lathe.core.errors import LatheError
+from lathe.core.health import Health
 from lathe.core.keyed import scalar_seed
 from lathe.core.optim import AdamW, AnyOptimizer, AnySchedule, Linear, Optimizers
 from lathe.core.recipe import recipe
 from lathe.core.runtime import Precision, autocast, dtype_of
 from lathe.core.types import Batch, Objective, Part, upcast
+
+MODEL, OPTIMIZER, AVERAGE = "model/", "optimizer/", "average/"
+"""What the tensors of a checkpoint belong to."""
 
 
 @recipe
@@ -50,7 +54,11 @@ class Train:
     gradient_checkpointing: bool = False
     """Layers keep their inputs only and run again in the backward pass: less memory, a third more arithmetic."""
     max_bad_steps: int = Field(0, ge=0)
-    """Steps in a row that may be passed over, without an update, since their loss or gradient is not finite."""
+    """Steps in a row that may be passed over, without an update: their loss or gradient is not finite, or a spike."""
+    spike_sigma: float | None = Field(None, gt=0)
+    """A loss or gradient norm this many deviations above the mean of the last 128 steps is a spike (6 is usual)."""
+    max_rewinds: int = Field(0, ge=0)
+    """After too many bad steps, times to go back to the last good checkpoint and on after them; needs save_steps."""
     save_steps: int | None = Field(None, ge=1)
     """Steps between checkpoints; without it one every two minutes."""
     save_total_limit: int = Field(2, ge=1)
@@ -58,11 +66,15 @@ class Train:
 
 
 class BadStep(LatheError):  # noqa: N818 - a step, and what was wrong with it
-    """A step whose loss or gradient is not finite. Weights and the optimizer's memory are as they were before it."""
+    """A step whose loss or gradient is not finite, or a spike. Weights and the optimizer's memory are as before it."""
 
     def __init__(self, step: int, found: str, way_out: str) -> None:
         super().__init__(f"step {step}: {found}; no update was made. {way_out}")
         self.step, self.found = step, found
+
+    def end_run(self) -> None:
+        """Raise it."""
+        raise self
 
 
 class Step(NamedTuple):
@@ -87,6 +99,7 @@ class State:
     optimizers: Optimizers
     step: int = 0
     average: Average | None = None
+    health: Health = field(default_factory=Health)
 
 
 def train(
@@ -97,13 +110,14 @@ def train(
     total: int,
     state: State,
     passed_over: Callable[[StepBatches, BadStep], None] = lambda _, __: None,
+    go_back: Callable[[BadStep], None] = BadStep.end_run,
 ) -> Iterator[Step]:
     """Take steps until ``total`` have been taken in all; ``steps`` must begin with step ``state.step``.
 
-    A bad step updates nothing, has no finite loss, and ``passed_over`` is told; raises ``BadStep`` after too many in a
-    row.
+    A bad step updates nothing, is yielded without a finite loss, and ``passed_over`` is told. After too many in a row
+    ``go_back`` puts an earlier state in the model's place and the steps go on, or it raises ``BadStep``.
     """
-    steps, watch, bad_steps = iter(steps), profile.current(), 0
+    steps, watch = iter(steps), profile.current()
     while state.step < total:
         batches = next(steps)
         try:
@@ -111,14 +125,12 @@ def train(
                 taken = train_step(model, objective, batches, config, total, state)
         except BadStep as bad:
             passed_over(batches, bad)
-            bad_steps += 1
-            if bad_steps > config.max_bad_steps:
-                raise
+            state.health.bad_steps += 1
+            if state.health.bad_steps > config.max_bad_steps:
+                go_back(bad)
             state.step += 1
             nan = math.nan
             taken = Step(state.step, batches.epoch, nan, {}, {}, nan, 0.0, len(batches.rows), batches.tokens, 0.0)
-        else:
-            bad_steps = 0
         yield taken
 
 
@@ -149,10 +161,10 @@ def train_step(
     weights = dict(ChainMap(*parallel.gather(weights)))  # a rank without rows knows none
     loss = sum(weights[name] * value for name, value in values.items())
     norm = tables.clip(model, config.max_grad_norm)
-    if not math.isfinite(loss) or not math.isfinite(norm):
+    if objection := state.health.objection(loss, norm, config.spike_sigma):
         raise BadStep(
             state.step + 1,
-            f"loss {loss}, gradient norm {norm}",
+            objection,
             f"Lower train.learning_rate (now {config.learning_rate}), set train.precision=fp32, or let such steps pass "
             "with train.max_bad_steps",
         )
@@ -164,6 +176,7 @@ def train_step(
     if state.average is not None:
         state.average.update()
     state.step += 1
+    state.health.took(loss, norm)
     seconds = time.perf_counter() - started_s
     return Step(state.step, step.epoch, loss, values, items, norm, rate, len(step.rows), step.tokens, seconds)
 
@@ -187,28 +200,52 @@ def saved_tensors(model: nn.Module, state: State | None = None) -> dict[str, Ten
     tensors: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
         if tensor.data_ptr() not in seen or tensor.numel() == 0:
-            tensors[f"model/{name}"] = tensor
+            tensors[f"{MODEL}{name}"] = tensor
             seen.add(tensor.data_ptr())
     memory = optim.state_tensors(state.optimizers, model) if state is not None else {}
     average = state.average.tensors() if state is not None and state.average is not None else {}
-    return tensors | _above("optimizer/", memory) | _above("average/", average)
+    return tensors | _above(OPTIMIZER, memory) | _above(AVERAGE, average)
 
 
 def restore(model: nn.Module, checkpoint: Checkpoint, state: State | None = None) -> None:
-    """Put the model, and the optimizer where given, back exactly where ``checkpoint`` was taken."""
+    """Put the model, and the optimizer where given, back exactly where ``checkpoint`` was taken.
+
+    Raises ``LatheError`` where it is of another model, and says what differs.
+    """
+    _refuse_other(model, checkpoint)
     own = model.state_dict()
     with torch.no_grad():
-        for name, tensor in _below("model/", checkpoint.tensors).items():
+        for name, tensor in _below(MODEL, checkpoint.tensors).items():
             own[name].copy_(tensor)
     if state is not None:
-        optim.restore_state(state.optimizers, model, _below("optimizer/", checkpoint.tensors))
+        optim.restore_state(state.optimizers, model, _below(OPTIMIZER, checkpoint.tensors))
         state.step = checkpoint.step
         if state.average is not None:
-            state.average.restore(_below("average/", checkpoint.tensors))
+            state.average.restore(_below(AVERAGE, checkpoint.tensors))
 
 
 def _above(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def _refuse_other(model: nn.Module, checkpoint: Checkpoint) -> None:
+    own = {name.removeprefix(MODEL): _kind(tensor) for name, tensor in saved_tensors(model).items()}
+    kept = {name: _kind(tensor) for name, tensor in _below(MODEL, checkpoint.tensors).items()}
+    differ = [name for name in own | kept if own.get(name) != kept.get(name)]
+    learnt = {name for name, _ in model.named_parameters()}
+    slots = _below(OPTIMIZER, checkpoint.tensors)
+    strange = [name for name in slots if name.rpartition("/")[0] not in learnt]
+    if differ or strange:
+        lines = [f"{n}: {kept.get(n, 'absent')} there, {own.get(n, 'absent')} here" for n in differ]
+        lines += [f"{name}: the optimizer's memory of no parameter of this model" for name in strange]
+        shown = "\n".join(f"  {line}" for line in [*lines[:10], *(["..."] if len(lines) > 10 else [])])
+        raise LatheError(
+            f"{checkpoint.path}: is of another model; delete its work folder, or choose another -o. Differing:\n{shown}"
+        )
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
 def _below(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:

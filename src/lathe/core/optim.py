@@ -165,6 +165,8 @@ def state_tensors(optimizers: Optimizers, model: nn.Module) -> dict[str, Tensor]
 
 def restore_state(optimizers: Optimizers, model: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Undo ``state_tensors``: every slot gets exactly the bits it had."""
+    for optimizer in optimizers:
+        optimizer.state.clear()
     parameters = dict(model.named_parameters())
     owner = {id(p): optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
     for flat, value in tensors.items():

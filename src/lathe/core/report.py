@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -26,9 +26,10 @@ class Told(NamedTuple):
 
 
 def say(message: str) -> None:
-    """One line for the person at the terminal."""
+    """One line for the person at the terminal. Where nobody can read it (a full disk, a closed pipe) work goes on."""
     if not _quiet.get():
-        print(message, file=sys.stderr, flush=True)
+        with suppress(OSError):
+            print(message, file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -1,12 +1,14 @@
 """A run's life: it works in ``OUT.work/``, goes on after any interruption, and ends by renaming a folder to OUT."""
 
+import errno
 import fcntl
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +18,8 @@ from lathe.core import parallel
 from lathe.core.bundle import Ancestor, Bundle, Manifest, is_bundle, seal
 from lathe.core.card import card
 from lathe.core.digest import digest_of, files_below, sync_folder, sync_tree, write_json
-from lathe.core.errors import BundleError, Stopped
+from lathe.core.disk import writing
+from lathe.core.errors import BundleError, DiskError, Stopped
 from lathe.core.recipe import differences, dump
 from lathe.core.report import quiet, say
 from lathe.core.runtime import refuse_root_of, versions
@@ -31,6 +34,7 @@ class Work:
 
     path: Path  # OUT.work: what is put here survives a kill
     parents: tuple[Ancestor, ...]
+    _unwritten: list[str] = field(default_factory=list)  # lines of the log that a full disk did not take
 
     @property
     def result(self) -> Path:
@@ -43,10 +47,27 @@ class Work:
         return self.path / "checkpoints"
 
     def log(self, event: str, **values: Any) -> None:
-        """Append one line to the run's log, which becomes part of the result."""
-        line = json.dumps({"event": event, "time": round(time.time(), 3)} | values, ensure_ascii=False)
-        with (self.path / LOG).open("a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
+        """Append one line to the run's log, which becomes part of the result; a full disk gets it later."""
+        self._unwritten.append(
+            json.dumps({"event": event, "time": round(time.time(), 3)} | values, ensure_ascii=False) + "\n"
+        )
+        try:
+            self.flush_log()
+        except DiskError as error:
+            if len(self._unwritten) == 1:
+                say(f"{error.found}; lines of the log wait in memory")
+
+    def flush_log(self) -> None:
+        """Write the lines that wait. Raises ``DiskError`` where the disk still takes none, and then writes no part."""
+        if not self._unwritten:
+            return
+        lines = "".join(self._unwritten).encode()
+        with writing(self.path / LOG, len(lines)), (self.path / LOG).open("ab", buffering=0) as stream:
+            end = stream.seek(0, os.SEEK_END)
+            if stream.write(lines) != len(lines):
+                stream.truncate(end)
+                raise OSError(errno.ENOSPC, "not written whole")
+        self._unwritten.clear()
 
     def settle(self, name: str, choose: Callable[[], str]) -> str:
         """What was chosen when this run began: a choice that a later process might make otherwise is made once."""
@@ -96,9 +117,11 @@ def run_stage(
         shutil.rmtree(work.result, ignore_errors=True)
         work.result.mkdir()
         try:
-            made = make(work)
-            known = replace(made, stage=stage, recipe=options, inputs=digests, parents=parents)
-            _publish(work, replace(known, versions=versions(), rates=_rates(work)), out)
+            with writing(work.path):
+                made = make(work)
+                work.flush_log()
+                known = replace(made, stage=stage, recipe=options, inputs=digests, parents=parents)
+                _publish(work, replace(known, versions=versions(), rates=_rates(work)), out)
         except Exception as error:  # whatever it was: a run that has saved nothing must not block the corrected one
             if not isinstance(error, Stopped) and not work.checkpoints.is_dir():
                 shutil.rmtree(work.path, ignore_errors=True)
