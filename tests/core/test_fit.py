@@ -113,9 +113,11 @@ def train(**options):
     return Train(**{"learning_rate": 0.01, "precision": "fp32", "save_steps": 1, "tokens_per_batch": 12} | options)
 
 
-@pytest.mark.parametrize("layout", ["packed", "padded"])
-@pytest.mark.parametrize("rule", list(RULES))
-@pytest.mark.parametrize("distilled", [False, True], ids=["gold", "distilled"])
+@pytest.mark.parametrize(
+    ("layout", "rule", "distilled"),
+    [("packed", "adamw", False), ("padded", "adamw", True), ("packed", "sgd", True), ("padded", "sgd", False),
+     ("packed", "muon", True), ("padded", "muon", False)],
+)  # fmt: skip
 def test_a_run_stopped_anywhere_ends_as_the_unbroken_one(lab, monkeypatch, layout, rule, distilled):
     """Weights and the optimizer's memory bit for bit, and the same log; in several pieces a step, with dropout."""
     if layout == "padded":
@@ -134,7 +136,7 @@ def test_a_run_stopped_anywhere_ends_as_the_unbroken_one(lab, monkeypatch, layou
     assert lab.log("broken") == lab.log("whole")
 
 
-@pytest.mark.parametrize("stop", range(1, STEPS))
+@pytest.mark.parametrize("stop", [1, 4, 9, STEPS - 1])
 def test_a_kill_between_two_saves_takes_the_lost_steps_again(lab, stop):
     config = train(save_steps=3)
     lab.run("whole", config)
