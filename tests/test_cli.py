@@ -129,7 +129,7 @@ def test_a_full_disk_is_one_message_and_leaves_nothing(capsys, classifier, rows,
 
     monkeypatch.setattr(lathe.core.work, "seal", full)
     said = fails(capsys, "evaluate", classifier, rows, "-o", tmp_path / "out")
-    assert "no space left" in said
+    assert "No space left on device" in said
     assert names(tmp_path) == ["classifier", "rows.jsonl"]
 
 
