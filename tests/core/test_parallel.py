@@ -31,7 +31,7 @@ ONCE = {  # what is refused -> what one of the processes says about it
     "wrong option": "did you mean 'epochs'?",
     "wrong data": "there is nothing to tell apart",
     "one rank fails": "row 7 cannot be read",
-    "disk full": "no space left on the disk",
+    "disk full": "No space left on device",
 }
 
 
