@@ -35,7 +35,8 @@ def main() -> None:
         texts = _texts(Path(folder))
         tried = {rate: _trainer(texts, Path(folder) / "tried.json", rate, 0) for rate in RATES}
         best = min(RATES, key=lambda rate: _seconds(tried[rate]))
-        runs = [_round(Path(folder), texts, seed, best) for seed in range(ROUNDS)]
+        first = {"lathe": _lathe(Path(folder), texts, 0), "trainer": tried[RATES[0]], "trainer_best_rate": tried[best]}
+        runs = [first, *(_round(Path(folder), texts, seed, best) for seed in range(1, ROUNDS))]
     seconds = {name: [_seconds(run[name]) for run in runs] for name in runs[0]}
     ratios = {
         name: [theirs / ours for theirs, ours in zip(seconds[name], seconds["lathe"], strict=True)]

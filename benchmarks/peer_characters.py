@@ -78,8 +78,8 @@ def main() -> None:
         arguments = TrainingArguments(
             output_dir=scratch, per_device_train_batch_size=ROWS, max_steps=options.steps, seed=options.seed,
             use_cpu=True, learning_rate=options.learning_rate, lr_scheduler_type="cosine", warmup_steps=100,
-            weight_decay=0.1, adam_beta2=0.99, bf16=options.bf16, save_strategy="no", logging_strategy="no", report_to=[],
-            disable_tqdm=True,
+            weight_decay=0.1, adam_beta2=0.99, bf16=options.bf16, save_strategy="no",
+            logging_strategy="no", report_to=[], disable_tqdm=True,
         )  # fmt: skip
         Trainer(GPT2LMHeadModel(shape), arguments, train_dataset=Rows(options.train, ids), callbacks=[watch]).train()
     options.out.write_text(json.dumps(watch.curve) + "\n", encoding="utf-8")
