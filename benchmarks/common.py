@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from lathe.core.runtime import versions
+from lathe.core.work import read_log
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -50,6 +51,20 @@ def lathe(*arguments: str | Path) -> dict[str, Any]:
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
+
+
+def training_curve(out: Path, figure: str) -> list[dict[str, float]]:
+    """What a run's evaluations found, with the steps, tokens and seconds of training until then."""
+    curve: list[dict[str, float]] = []
+    seconds, tokens, before_s = 0.0, 0, None
+    for line in read_log(out):
+        if line["event"] == "step":
+            seconds += line["time"] - before_s if before_s else line["seconds"]
+            tokens += line["tokens"]
+        elif line["event"] == "evaluation":
+            curve.append({"step": line["step"], "tokens": tokens, "seconds": seconds, figure: line[figure]})
+        before_s = line["time"]
+    return curve
 
 
 def write_result(name: str, values: dict[str, Any]) -> None:
