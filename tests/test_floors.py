@@ -21,7 +21,8 @@ FLOORS = {
     "verbs": 2.5,
     **dict.fromkeys(["corpus", "tokenizer", "pretrain", "finetune", "compress"], 3),
     **dict.fromkeys(["evaluate", "predict", "serve", "inspect"], 3),
-    **dict.fromkeys(["stories", "profile"], 4),
+    "training": 3.5,  # opens recipes of stages
+    **dict.fromkeys(["stories", "profile", "plan"], 4),
     "cli": 5,
     "__main__": 6,
 }
@@ -57,7 +58,7 @@ CORE = [
         "activations",
         "tables",
     ],
-    *["average", "recompute", "muon", "optim", "checkpoint", "health", "learn", "fit"],
+    *["average", "recompute", "muon", "optim", "checkpoint", "health", "learn", "fit", "ready", "dry", "trial"],
     *["stats", "predictor", "measure"],
 ]
 # Rooms of core that see less than their place would allow.

@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Iterator
 from dataclasses import field
-from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,14 +11,11 @@ import torch
 from pydantic import Field
 
 from lathe.core import native, runtime
-from lathe.core.errors import RecipeError, Stopped, did_you_mean
+from lathe.core.errors import RecipeError, Stopped
 from lathe.core.profile import Enough, Profile, peak_flops, watched
-from lathe.core.recipe import merged, parse, read_toml, recipe
+from lathe.core.recipe import recipe
 from lathe.core.report import Told
-from lathe.verbs import VERBS
-
-TRAINING = ("pretrain", "finetune")
-"""Verbs whose steps can be watched."""
+from lathe.training import open_training
 
 
 @recipe
@@ -40,17 +36,11 @@ class Recipe:
 
 def run(recipe: Recipe) -> Told:
     """Take the first steps of a training run in a folder that is thrown away, and tell what they cost."""
-    values = read_toml(recipe.recipe)
-    verb = values.pop("verb", "")
-    if verb not in TRAINING:
-        near = did_you_mean(str(verb), TRAINING)
-        raise RecipeError(f"{recipe.recipe}: verb = {verb!r}: only {' and '.join(TRAINING)} take training steps{near}")
-    stage = import_module(VERBS[verb].package)
-    wanted = parse(stage.Recipe, merged(values, recipe.options))
+    training = open_training(recipe.recipe, recipe.options)
     profile = Profile(recipe.warm_up, recipe.steps, recipe.profiled)
     with tempfile.TemporaryDirectory() as folder, watched(profile):
         try:
-            stage.run(wanted, Path(folder) / "run")
+            training.stage.run(training.recipe, Path(folder) / "run")
         except Enough:
             pass
         except Stopped as stopped:
@@ -58,7 +48,7 @@ def run(recipe: Recipe) -> Told:
         else:
             needed = recipe.warm_up + recipe.steps + recipe.profiled
             raise RecipeError(f"{recipe.recipe}: its run ended before {needed} steps; lower warm_up, steps or profiled")
-    values = _figures(profile, runtime.dtype_of(wanted.train.precision))
+    values = _figures(profile, runtime.dtype_of(training.recipe.train.precision))
     return Told("\n".join(_lines(f"{recipe.recipe}", profile, values, recipe.operations)), values)
 
 

@@ -31,6 +31,9 @@ VERBS = {
     "check": Verb(
         "lathe.inspect.check", "look at a data file or a recipe before anything is trained", ("data.file",), ""
     ),
+    "plan": Verb(
+        "lathe.plan", "tell what a training recipe needs, in memory and time, before it is run", ("recipe",), ""
+    ),
     "profile": Verb("lathe.profile", "tell where the time of a training step goes on this machine", ("recipe",), ""),
     "adopt": Verb("lathe.inspect.adopt", "turn a Hugging Face folder into a bundle", ("folder",)),
     "show": Verb("lathe.inspect.show", "tell what a bundle is and where it comes from", ("bundle",), ""),

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -47,7 +47,9 @@ class Course:
     total: int  # steps
 
 
-def fit(model: PreTrainedModel, course: Course, config: Train, work: Work, memory: dict[str, Any]) -> Iterator[Step]:
+def fit(
+    model: PreTrainedModel, course: Course, config: Train, work: Work, memory: dict[str, Any]
+) -> Generator[Step, None, None]:
     """Yield after every step; the caller may evaluate between two steps, and keep in ``memory`` what must survive.
 
     The caller always sees the model that is to be scored and saved, also when the run has ended: where

@@ -233,6 +233,25 @@ def _populate(libc: ctypes.CDLL, block: int, size: int, enough: threading.Event)
         _advise(libc, block + start, min(slice_bytes, size - start), populate)
 
 
+def free_memory() -> int:
+    """Bytes that a model could take on the device to work on; 0 where the system does not say."""
+    if device().type == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    return _free_memory() if sys.platform == "linux" else 0
+
+
+def memory_in_use() -> tuple[int, int]:
+    """Bytes that this process holds now, and the most it has held: of the GPU where it works on one."""
+    if device().type == "cuda":
+        return torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated()
+    if sys.platform != "linux":
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most, most
+    with open("/proc/self/status", encoding="ascii") as lines:
+        kib = {name: int(value.split()[0]) for name, value in (line.split(":", 1) for line in lines) if "kB" in value}
+    return 1024 * kib["VmRSS"], 1024 * kib["VmHWM"]
+
+
 def _free_memory() -> int:
     """Bytes that new programs could use."""
     with open("/proc/meminfo", encoding="ascii") as lines:

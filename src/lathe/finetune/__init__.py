@@ -1,5 +1,5 @@
 """``lathe finetune``: a model for a task from labelled rows."""
 
-from lathe.finetune.stage import Recipe, run
+from lathe.finetune.stage import Recipe, prepare, run
 
-__all__ = ["Recipe", "run"]
+__all__ = ["Recipe", "prepare", "run"]

@@ -1,25 +1,29 @@
 """Fine-tuning: a base model, labelled rows and a task in; a model that answers out."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import Field
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from lathe.core import parallel, runtime
 from lathe.core.batches import EncodedRows, StepSize, refuse_sizes
 from lathe.core.bundle import Bundle, Manifest
-from lathe.core.data import Columns, write_quarantine
-from lathe.core.fit import restore_best, settled
+from lathe.core.data import Columns, Table, write_quarantine
+from lathe.core.fit import Course, restore_best, settled
 from lathe.core.predictor import TaskPredictor
+from lathe.core.ready import Evaluations, Ready, evaluation_steps
 from lathe.core.recipe import dump, recipe
 from lathe.core.report import say
 from lathe.core.types import Symbols
 from lathe.core.work import Work, run_together
 from lathe.models.baselines import baseline
 from lathe.models.pretrained import (
+    Opened,
     check_folder,
     open_config,
     open_model,
@@ -27,12 +31,13 @@ from lathe.models.pretrained import (
     save_model,
     summary,
     training_bytes,
+    with_head,
 )
 from lathe.runtimes.eager import torch_forward
 from lathe.tasks import AnyTask
 from lathe.tasks.encoding import longest_input
 from lathe.tasks.examples import Examples, encode, evaluate, hold_out, read_tables, resolve, use_of
-from lathe.tasks.training import TaskTrain, score, train_on
+from lathe.tasks.training import TaskTrain, course_of, score, steps_between, train_on
 
 
 @recipe
@@ -74,45 +79,97 @@ def run(recipe: Recipe, out: Path) -> Bundle:
     return run_together("finetune", recipe, out, inputs, partial(_make, recipe))
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What the files of a recipe hold."""
+
+    tokenizer: Any
+    shape: PretrainedConfig
+    task: AnyTask
+    tables: Mapping[str, Table]
+    splits: Mapping[str, Examples]
+
+    @property
+    def source(self) -> EncodedRows:
+        return EncodedRows(self.splits["train"].encoded, self.splits["train"].keys)
+
+
+def prepare(recipe: Recipe, work: Work) -> Ready:
+    """All that comes before the model is opened."""
+    inputs = _read(recipe, work)
+    course = course_of(inputs.task, inputs.source, inputs.tokenizer, recipe.train)
+    shape = with_head(inputs.shape, inputs.task.outputs, Symbols.of(inputs.tokenizer).pad)
+    return Ready(
+        inputs.task.auto_model,
+        shape,
+        lambda: _open(recipe, inputs).model,
+        course,
+        recipe.train,
+        _evaluations(recipe, inputs, course),
+    )
+
+
 def _make(recipe: Recipe, work: Work) -> Manifest:
     runtime.set_up()
-    check_folder(recipe.base)  # all that can be wrong with files is found before a model is loaded
+    check_folder(recipe.base)
+    with runtime.memory_ahead(training_bytes(recipe.base)):
+        inputs = _read(recipe, work)
+    opened = _open(recipe, inputs)
+    size = f"{opened.model.config.model_type}, {opened.model.num_parameters():,} parameters"
+    say(f"{recipe.base}: {size}; new weights: {summary(opened.new) or 'none'}")
+    scores = _train(settled(recipe.train, work), inputs, opened.model, work)
+    saved = save_model(opened.model, inputs.tokenizer, work.result)
+    used = tuple(use_of(table) for table in inputs.tables.values())
+    return Manifest(kind="model", stage="finetune", task=dump(inputs.task), data=used, scores=scores, runtime=saved)
+
+
+def _read(recipe: Recipe, work: Work) -> Inputs:
+    """All that can be wrong with files is found before a model is loaded."""
+    runtime.set_up()
+    check_folder(recipe.base)
     config = open_config(recipe.base)
     tokenizer = open_tokenizer(recipe.base)
     files = {"train": recipe.data.train, "validation": recipe.data.validation, "test": recipe.data.test}
-    with runtime.memory_ahead(training_bytes(recipe.base)):
-        tables = read_tables(files, recipe.task, recipe.data.columns)
-        bad = [bad for table in tables.values() for bad in table.bad]
-        parallel.once(lambda: write_quarantine(bad, work.path / "quarantine.jsonl"))
-        task = resolve(recipe.task, tables, longest_input(tokenizer, config))
-        splits = {name: encode(table, task, tokenizer) for name, table in tables.items()}
+    tables = read_tables(files, recipe.task, recipe.data.columns)
+    bad = [bad for table in tables.values() for bad in table.bad]
+    parallel.once(lambda: write_quarantine(bad, work.path / "quarantine.jsonl"))
+    task = resolve(recipe.task, tables, longest_input(tokenizer, config))
+    splits = {name: encode(table, task, tokenizer) for name, table in tables.items()}
     if "validation" not in splits:
         splits["train"], splits["validation"] = hold_out(splits["train"], recipe.data.validation_ratio)
-    lengths, train = EncodedRows(splits["train"].encoded, splits["train"].keys).lengths, recipe.train
-    refuse_sizes(lengths, StepSize(train.batch_size), train.tokens_per_batch, parallel.ranks().size)
-    opened = open_model(task.auto_model, recipe.base, task.outputs, recipe.train.seed, Symbols.of(tokenizer).pad)
-    size = f"{opened.model.config.model_type}, {opened.model.num_parameters():,} parameters"
-    say(f"{recipe.base}: {size}; new weights: {summary(opened.new) or 'none'}")
-    scores = _train(settled(recipe.train, work), task, tokenizer, opened.model, splits, work)
-    saved = save_model(opened.model, tokenizer, work.result)
-    used = tuple(use_of(table) for table in tables.values())
-    return Manifest(kind="model", stage="finetune", task=dump(task), data=used, scores=scores, runtime=saved)
+    inputs = Inputs(tokenizer, config, task, tables, splits)
+    size = StepSize(recipe.train.batch_size)
+    refuse_sizes(inputs.source.lengths, size, recipe.train.tokens_per_batch, parallel.ranks().size)
+    return inputs
 
 
-def _train(
-    config: FinetuneTrain,
-    task: AnyTask,
-    tokenizer: Any,
-    model: PreTrainedModel,
-    splits: Mapping[str, Examples],
-    work: Work,
-) -> dict[str, Any]:
+def _open(recipe: Recipe, inputs: Inputs) -> Opened:
+    task, pad = inputs.task, Symbols.of(inputs.tokenizer).pad
+    return open_model(task.auto_model, recipe.base, task.outputs, recipe.train.seed, pad)
+
+
+def _evaluations(recipe: Recipe, inputs: Inputs, course: Course) -> Evaluations:
+    """The validation rows after some steps each time; a sample of them is what one batch of prediction takes."""
+    count = evaluation_steps(course.total, steps_between(course, recipe.train))
+    encoded = inputs.splits["validation"].encoded
+    lengths = np.array([len(row["input_ids"]) for row in encoded])
+
+    def sample(model: PreTrainedModel) -> int:
+        predictor = TaskPredictor(inputs.task, inputs.tokenizer, torch_forward(model, recipe.train.precision))
+        few = max(1, int(np.searchsorted(lengths.cumsum(), 2 * predictor.tokens_per_batch)))
+        predictor.predict(encoded[:few])
+        return int(lengths[:few].sum())
+
+    return Evaluations(count, count * int(lengths.sum()), sample)
+
+
+def _train(config: FinetuneTrain, inputs: Inputs, model: PreTrainedModel, work: Work) -> dict[str, Any]:
     """Train, keep the best model by the task's first metric, and score it."""
-    source = EncodedRows(splits["train"].encoded, splits["train"].keys)
-    predictor = TaskPredictor(task, tokenizer, torch_forward(model, config.precision))
-    taken = train_on(task, source, model, predictor, splits["validation"], config, work)
+    task, splits = inputs.task, inputs.splits
+    predictor = TaskPredictor(task, inputs.tokenizer, torch_forward(model, config.precision))
+    taken = train_on(task, inputs.source, model, predictor, splits["validation"], config, work)
     if taken["best_step"] != taken["steps"]:
-        save_model(model, tokenizer, work.result / "last")
+        save_model(model, inputs.tokenizer, work.result / "last")
         restore_best(work, model)
     return _final_scores(task, predictor, splits) | taken
 

@@ -96,12 +96,7 @@ def open_model(
     Weights the folder lacks (a new head) are drawn from ``seed`` alone.
     """
     check_folder(folder)
-    config = open_config(folder)
-    if config.pad_token_id is None:
-        config.pad_token_id = pad
-    if outputs:
-        config.id2label = dict(enumerate(outputs))
-        config.label2id = {name: index for index, name in enumerate(outputs)}
+    config = with_head(open_config(folder), outputs, pad)
     torch.manual_seed(scalar_seed("weights", seed))
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -119,6 +114,16 @@ def open_model(
             f"{folder}: cannot be opened as {auto_model.__name__}: {str(error).splitlines()[0]}"
         ) from None
     return Opened(_placed(model), tuple(sorted(about["missing_keys"])), tuple(sorted(about["unexpected_keys"])))
+
+
+def with_head(config: PretrainedConfig, outputs: Sequence[str], pad: int | None) -> PretrainedConfig:
+    """The configuration with the names of its head's outputs, and a padding token where it names none."""
+    if config.pad_token_id is None:
+        config.pad_token_id = pad
+    if outputs:
+        config.id2label = dict(enumerate(outputs))
+        config.label2id = {name: index for index, name in enumerate(outputs)}
+    return config
 
 
 def new_model(auto_model: Any, config: PretrainedConfig, seed: int) -> PreTrainedModel:

@@ -1,5 +1,5 @@
 """``lathe pretrain``: a language model from text, from scratch or continued."""
 
-from lathe.pretrain.stage import Recipe, run
+from lathe.pretrain.stage import Recipe, prepare, run
 
-__all__ = ["Recipe", "run"]
+__all__ = ["Recipe", "prepare", "run"]

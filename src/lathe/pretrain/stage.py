@@ -1,7 +1,7 @@
 """Pretraining: text in, a language model out, from scratch or continued."""
 
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import Field
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from lathe.core import parallel, runtime
-from lathe.core.batches import Plan, StepSize, cut, refuse_sizes
+from lathe.core.batches import Plan, Rows, StepSize, cut, refuse_sizes
 from lathe.core.bundle import Bundle, Manifest, is_bundle
 from lathe.core.documents import Split, read_texts, splits_of
 from lathe.core.errors import RecipeError
@@ -20,6 +20,7 @@ from lathe.core.fit import Course, fit, settled
 from lathe.core.keyed import is_chosen, permutation, row_seeds
 from lathe.core.learn import Train
 from lathe.core.optim import AdamW, AnyOptimizer
+from lathe.core.ready import Evaluations, Ready, evaluation_steps
 from lathe.core.recipe import recipe
 from lathe.core.report import say
 from lathe.core.runtime import autocast, dtype_of
@@ -79,39 +80,100 @@ class Recipe:
 
 def run(recipe: Recipe, out: Path) -> Bundle:
     """Pretrain; ``out`` becomes a bundle that opens with ``AutoModelFor...LM.from_pretrained``."""
-    if (recipe.base is None) == (recipe.tokenizer is None):
-        raise RecipeError("give either `base` (go on from a model) or `tokenizer` (a new model)")
+    _check_origin(recipe)
     inputs = [recipe.data.train, recipe.data.validation, recipe.tokenizer, recipe.base]
     return run_together("pretrain", recipe, out, inputs, partial(_make, recipe))
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What the files of a recipe hold."""
+
+    tokenizer: Any
+    shape: PretrainedConfig
+    train: TokenFile
+    validation: TokenFile | None
+
+    @property
+    def symbols(self) -> Symbols:
+        return Symbols.of(self.tokenizer)
+
+
+def prepare(recipe: Recipe, work: Work) -> Ready:
+    """All that comes before the model is made."""
+    return _ready(recipe, _read(recipe, work))
+
+
 def _make(recipe: Recipe, work: Work) -> Manifest:
+    inputs = _read(recipe, work)
+    ready = _ready(recipe, inputs)
+    model = ready.build()
+    say(
+        f"{inputs.shape.model_type}, {model.num_parameters():,} parameters; "
+        f"{len(inputs.train):,} rows, {inputs.train.lengths.sum():,} tokens"
+    )
+    scores = _train(replace(recipe, train=settled(recipe.train, work)), inputs, ready.course, model, work)
+    saved = save_model(model, inputs.tokenizer, work.result)
+    return Manifest(
+        kind="model", stage="pretrain", scores=scores, runtime=saved, preprocessing={"max_length": recipe.max_length}
+    )
+
+
+def _read(recipe: Recipe, work: Work) -> Inputs:
+    _check_origin(recipe)
     runtime.set_up()
     tokenizer = open_tokenizer(recipe.base or recipe.tokenizer or Path())
     if recipe.base:
         check_folder(recipe.base)
-    config = open_config(recipe.base) if recipe.base else recipe.model.config(tokenizer)
-    if recipe.max_length > (longest := longest_input(tokenizer, config, limit=1 << 30)):
+    shape = open_config(recipe.base) if recipe.base else recipe.model.config(tokenizer)
+    if recipe.max_length > (longest := longest_input(tokenizer, shape, limit=1 << 30)):
         raise RecipeError(f"max_length: {recipe.max_length} is more than this model takes ({longest})")
     train = _tokens(recipe.data.train, "train", recipe, tokenizer, work, recipe.data.sample_ratio)
-    validation = _validation(recipe, tokenizer, work)
+    inputs = Inputs(tokenizer, shape, train, _validation(recipe, tokenizer, work))
     size = StepSize(recipe.train.tokens_per_step, "tokens")
     refuse_sizes(train.lengths, size, recipe.train.tokens_per_batch, parallel.ranks().size)
-    seed = recipe.train.seed
-    if recipe.base:
-        model = open_model(recipe.objective.auto_model, recipe.base, seed=seed).model
-    else:
-        model = new_model(recipe.objective.auto_model, config, seed)
-    say(
-        f"{config.model_type}, {model.num_parameters():,} parameters; "
-        f"{len(train):,} rows, {train.lengths.sum():,} tokens"
-    )
-    recipe = replace(recipe, train=settled(recipe.train, work))
-    scores = _train(recipe, model, Symbols.of(tokenizer), train, validation, work)
-    saved = save_model(model, tokenizer, work.result)
-    return Manifest(
-        kind="model", stage="pretrain", scores=scores, runtime=saved, preprocessing={"max_length": recipe.max_length}
-    )
+    return inputs
+
+
+def _check_origin(recipe: Recipe) -> None:
+    if (recipe.base is None) == (recipe.tokenizer is None):
+        raise RecipeError("give either `base` (go on from a model) or `tokenizer` (a new model)")
+
+
+def _ready(recipe: Recipe, inputs: Inputs) -> Ready:
+    auto_model, seed = recipe.objective.auto_model, recipe.train.seed
+
+    def build() -> PreTrainedModel:
+        if recipe.base:
+            return open_model(auto_model, recipe.base, seed=seed).model
+        return new_model(auto_model, inputs.shape, seed)
+
+    course = _course(recipe, inputs)
+    return Ready(auto_model, inputs.shape, build, course, recipe.train, _evaluations(recipe, inputs, course.total))
+
+
+def _course(recipe: Recipe, inputs: Inputs) -> Course:
+    config = recipe.train
+    plan = Plan(inputs.train.lengths, StepSize(config.tokens_per_step, "tokens"), config.seed)
+    total = config.max_steps or plan.count(config.epochs)
+    return Course(recipe.objective, inputs.train, inputs.symbols, plan, total)
+
+
+def _evaluations(recipe: Recipe, inputs: Inputs, total: int) -> Evaluations | None:
+    if (validation := inputs.validation) is None:
+        return None
+    count = evaluation_steps(total, _every(recipe.train, total))
+    rows = (count - 1) * min(len(validation), ROWS_ON_THE_WAY) + min(len(validation), ROWS_AT_THE_END)
+
+    def sample(model: PreTrainedModel) -> int:
+        mean_loss(model, recipe.objective, validation, inputs.symbols, recipe.train, ROWS_ON_THE_WAY)
+        return int(validation.lengths[_measured_on(validation, ROWS_ON_THE_WAY)].sum())
+
+    return Evaluations(count, round(rows * validation.lengths.mean()), sample)
+
+
+def _every(config: PretrainTrain, total: int) -> int:
+    return config.eval_steps or max(1, total // 10)
 
 
 def _tokens(
@@ -138,14 +200,9 @@ def _validation(recipe: Recipe, tokenizer: Any, work: Work) -> TokenFile | None:
     return _tokens(given or recipe.data.train, split, recipe, tokenizer, work)
 
 
-def _train(
-    recipe: Recipe, model: PreTrainedModel, symbols: Symbols, train: TokenFile, validation: TokenFile | None, work: Work
-) -> dict[str, Any]:
-    config = recipe.train
-    plan = Plan(train.lengths, StepSize(config.tokens_per_step, "tokens"), config.seed)
-    total = config.max_steps or plan.count(config.epochs)
-    course = Course(recipe.objective, train, symbols, plan, total)
-    every = config.eval_steps or max(1, total // 10)
+def _train(recipe: Recipe, inputs: Inputs, course: Course, model: PreTrainedModel, work: Work) -> dict[str, Any]:
+    config, train, validation, symbols = recipe.train, inputs.train, inputs.validation, inputs.symbols
+    total, every = course.total, _every(config, course.total)
     scores: dict[str, Any] = {"unigram_entropy": train.unigram_entropy()}
     memory: dict[str, Any] = {}
     for step in fit(model, course, config, work, memory):
@@ -175,7 +232,7 @@ def mean_loss(
     """Mean loss in nats per item over (at most ``most``) rows, with the same masks every time."""
     model.eval()
     place, dtype = next(model.parameters()).device, dtype_of(config.precision)
-    chosen = np.sort(permutation(len(tokens), "mean_loss")[:most])
+    chosen = _measured_on(tokens, most)
     totals: dict[str, float] = defaultdict(float)
     items: dict[str, int] = defaultdict(int)
     weights: dict[str, float] = {}
@@ -188,3 +245,8 @@ def mean_loss(
                 items[name] += count
                 weights[name] = weight
     return sum(weights[name] * totals[name] / max(items[name], 1) for name in totals)
+
+
+def _measured_on(tokens: TokenFile, most: int) -> Rows:
+    rows: Rows = np.sort(permutation(len(tokens), "mean_loss")[:most])
+    return rows

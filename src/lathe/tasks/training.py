@@ -44,10 +44,8 @@ def train_on(
 
     The model ends as it was after the last step; ``restore_best`` brings back the best one.
     """
-    plan = Plan(source.lengths, StepSize(config.batch_size), config.seed, WINDOW)
-    total = config.max_steps or plan.count(config.epochs)
-    every = config.eval_steps or plan.count(1)
-    course = Course(objective, source, Symbols.of(predictor.tokenizer), plan, total)
+    course = course_of(objective, source, predictor.tokenizer, config)
+    total, every = course.total, steps_between(course, config)
     selector = next(iter(predictor.task.metrics))
     memory: dict[str, Any] = {}
     for step in fit(model, course, config, work, memory):
@@ -58,6 +56,16 @@ def train_on(
             say(f"step {step.number} of {total}: validation {found}")
             keep_best(work, model, memory, step.number, scores[selector])
     return {"best_step": memory["best_step"], "steps": total}
+
+
+def course_of(objective: Objective, source: Source, tokenizer: Any, config: TaskTrain) -> Course:
+    plan = Plan(source.lengths, StepSize(config.batch_size), config.seed, WINDOW)
+    return Course(objective, source, Symbols.of(tokenizer), plan, config.max_steps or plan.count(config.epochs))
+
+
+def steps_between(course: Course, config: TaskTrain) -> int:
+    """Steps from one evaluation to the next."""
+    return config.eval_steps or course.plan.count(1)
 
 
 def score(predictor: TaskPredictor, examples: Examples) -> dict[str, float]:

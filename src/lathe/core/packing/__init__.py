@@ -5,8 +5,8 @@ tokens. The rest of Lathe knows nothing of layouts: it calls `enable` and goes o
 """
 
 from lathe.core.packing.dropout import fast_dropout, torch_dropout
-from lathe.core.packing.families import FAMILIES
+from lathe.core.packing.families import FAMILIES, why_padded
 from lathe.core.packing.hooks import disable, enable
 from lathe.core.packing.rows import labelled_rows
 
-__all__ = ["FAMILIES", "disable", "enable", "fast_dropout", "labelled_rows", "torch_dropout"]
+__all__ = ["FAMILIES", "disable", "enable", "fast_dropout", "labelled_rows", "torch_dropout", "why_padded"]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import is_fake
 
 from lathe.core import native
 
@@ -62,11 +63,11 @@ def scale(p: float) -> float:
 def keep_mask(like: Tensor, p: float) -> Tensor:
     """int16 of the shape of ``like``: all bits set with probability 1 - p, else none."""
     count = like.numel()
-    if like.device.type == "cpu":  # numpy's generator takes half the time of torch's
+    if like.device.type == "cpu" and not is_fake(like):  # numpy's generator takes half the time of torch's
         seed = int(torch.empty((), dtype=torch.int64).random_())
         words = torch.from_numpy(np.random.SFC64(seed).random_raw((count + 3) // 4))
     else:
-        words = torch.empty((count + 3) // 4, dtype=torch.int64, device=like.device).random_(-(1 << 63), None)
+        words = like.new_empty((count + 3) // 4, dtype=torch.int64).random_(-(1 << 63), None)
     levels = words.view(torch.int16)[:count].view(like.shape)
     return levels.lt_(threshold(p) - _LEVELS // 2).neg_()
 

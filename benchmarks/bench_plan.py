@@ -1,0 +1,223 @@
+"""`lathe plan` beside the run that it plans: memory and time of six recipes.
+
+    python benchmarks/bench_plan.py                   all of them, one after the other
+    python benchmarks/bench_plan.py plan NAME         one plan (about 40 s), kept in the work folder
+    python benchmarks/bench_plan.py train NAME        one run (20 to 40 s of training), kept there too
+    python benchmarks/bench_plan.py result            the result file from what is kept
+
+Memory is the highest resident set of the training process less what it held just before the model was made (what was
+taken ahead for the model counts as the model's); time is the sum of the seconds of the training steps.
+"""
+
+import importlib
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from common import ROOT, data_set, lathe, pretrained_encoder, write_result
+
+from lathe.core import runtime
+from lathe.core.recipe import parse
+from lathe.core.work import read_log
+from lathe.models.pretrained import training_bytes
+
+FOLDER = Path(tempfile.gettempdir()) / f"lathe-bench-plan{str(ROOT).replace('/', '-')}"
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 256,
+    "intermediate_size": 704,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "tie_word_embeddings": True,
+}
+
+
+def recipes() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Six runs that differ in family, size, objective, length, batch, precision and update rule."""
+    books, wiki = data_set("classic_books_lm") / "train.txt.gz", data_set("wikipedia_paragraphs_lm")
+    news, names = data_set("ag_news"), data_set("conll2003")
+    words, frameless = FOLDER / "words", FOLDER / "frameless"
+    text = {"train": f"{wiki}/train.txt.gz", "validation": f"{wiki}/validation.txt.gz"}
+    encoder = str(pretrained_encoder())
+    return {
+        "bert-masked-bf16": (
+            "pretrain",
+            {
+                "tokenizer": str(words),
+                "data": {"train": text["train"]},
+                "max_length": 64,
+                "model": {"kind": "bert", "hidden_size": 512, "num_hidden_layers": 6, "num_attention_heads": 8},
+                "objective": {"kind": "masked"},
+                "train": {"tokens_per_step": 4096, "max_steps": 36, "precision": "bf16"},
+            },
+        ),
+        "gpt2-causal-accumulated-bf16": (
+            "pretrain",
+            {
+                "tokenizer": str(frameless),
+                "data": {"train": str(books), "sample_ratio": 0.5},
+                "max_length": 256,
+                "model": {"kind": "gpt2", "n_embd": 384, "n_layer": 6, "n_head": 6},
+                "objective": {"kind": "causal"},
+                "train": {"tokens_per_step": 8192, "tokens_per_batch": 2048, "max_steps": 24, "precision": "bf16"},
+            },
+        ),
+        "modernbert-muon-fp32": (
+            "pretrain",
+            {
+                "tokenizer": str(words),
+                "data": text,
+                "max_length": 128,
+                "model": {"kind": "modernbert", "hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4},
+                "objective": {"kind": "masked", "mlm_probability": 0.3},
+                "train": {
+                    "tokens_per_step": 2048,
+                    "max_steps": 60,
+                    "eval_steps": 30,
+                    "precision": "fp32",
+                    "optimizer": "muon",
+                },
+            },
+        ),
+        "llama-causal-sgd-bf16": (
+            "pretrain",
+            {
+                "tokenizer": str(frameless),
+                "data": {"train": text["train"]},
+                "max_length": 200,
+                "model": {"kind": "config", "path": str(FOLDER / "llama.json")},
+                "objective": {"kind": "causal"},
+                "train": {
+                    "tokens_per_step": 3000,
+                    "max_steps": 100,
+                    "precision": "bf16",
+                    "optimizer": {"kind": "sgd", "momentum": 0.9},
+                },
+            },
+        ),
+        "classify-bf16": (
+            "finetune",
+            {
+                "base": encoder,
+                "data": {"train": f"{news}/train.jsonl.gz", "validation_ratio": 0.02},
+                "task": {"kind": "classify", "max_length": 128},
+                "train": {"batch_size": 32, "max_steps": 70, "precision": "bf16"},
+            },
+        ),
+        "tag-fp32": (
+            "finetune",
+            {
+                "base": encoder,
+                "data": {"train": f"{names}/train.jsonl.gz", "validation_ratio": 0.02},
+                "task": {"kind": "tag"},
+                "train": {"batch_size": 16, "max_steps": 90, "precision": "fp32"},
+            },
+        ),
+    }
+
+
+def prepare() -> None:
+    """Tokenizers and a shape, made once."""
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / "llama.json").write_text(json.dumps(LLAMA), encoding="utf-8")
+    text = data_set("wikipedia_paragraphs_lm") / "train.txt.gz"
+    for name, algorithm in (("words", "wordpiece"), ("frameless", "byte_bpe")):
+        if not (FOLDER / name).is_dir():
+            lathe("tokenizer", f"data.train={text}", f"algorithm={algorithm}", "vocab_size=8192", "-o", FOLDER / name)
+
+
+def plan(name: str) -> None:
+    """What `lathe plan` says in a process of its own."""
+    verb, values = recipes()[name]
+    file = FOLDER / f"{name}.toml"
+    file.write_text(_toml({"verb": verb} | values), encoding="utf-8")
+    _keep(name, "planned", lathe("plan", file))
+
+
+def train(name: str) -> None:
+    """The run itself; its process is this one where ``name`` is marked with ``!``."""
+    if not name.endswith("!"):
+        subprocess.run([sys.executable, __file__, "train", f"{name}!"], check=True)
+        return
+    name = name.removesuffix("!")
+    verb, values = recipes()[name]
+    stage = importlib.import_module(f"lathe.{verb}.stage")
+    recipe = parse(stage.Recipe, values)
+    before: list[int] = []
+    for maker in ("new_model", "open_model"):
+        if hasattr(stage, maker):
+            setattr(stage, maker, _noting(getattr(stage, maker), before))
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = importlib.import_module(f"lathe.{verb}").run(recipe, Path(folder) / "run")
+        seconds = sum(line["seconds"] for line in read_log(bundle.path) if line["event"] == "step")
+    ahead = training_bytes(recipe.base) if verb == "finetune" else 0
+    _keep(name, "measured", {"memory": runtime.memory_in_use()[1] - before[0] + ahead, "seconds": seconds})
+
+
+def result() -> None:
+    found = {}
+    for name in recipes():
+        planned, measured = (
+            json.loads((FOLDER / f"{name}.{what}.json").read_text()) for what in ("planned", "measured")
+        )
+        memory, seconds = planned["memory"]["process"], planned["time"]["training_seconds"]
+        found[name] = {
+            "planned_memory": memory,
+            "measured_memory": measured["memory"],
+            "memory_ratio": round(memory / measured["memory"], 3),
+            "tensors": planned["memory"]["tensors"],
+            "planned_seconds": round(seconds, 2),
+            "measured_seconds": round(measured["seconds"], 2),
+            "time_ratio": round(seconds / measured["seconds"], 3),
+            "steps": planned["steps"],
+            "trial_steps": planned["time"]["trial_steps"],
+            "plan_took_seconds": planned["seconds"],
+        }
+    write_result("plan", {"recipes": found})
+
+
+def _noting(make: Any, before: list[int]) -> Any:
+    def noting(*arguments: Any, **named: Any) -> Any:
+        before.append(runtime.memory_in_use()[0])
+        return make(*arguments, **named)
+
+    return noting
+
+
+def _keep(name: str, what: str, values: dict[str, Any]) -> None:
+    (FOLDER / f"{name}.{what}.json").write_text(json.dumps(values), encoding="utf-8")
+    print(name, what, json.dumps(values))
+
+
+def _toml(values: dict[str, Any]) -> str:
+    """Dotted names with JSON values, which are TOML here."""
+
+    def flat(table: dict[str, Any], prefix: str = "") -> list[str]:
+        lines = []
+        for key, value in table.items():
+            nested = isinstance(value, dict)
+            lines += flat(value, f"{prefix}{key}.") if nested else [f"{prefix}{key} = {json.dumps(value)}"]
+        return lines
+
+    return "\n".join(flat(values)) + "\n"
+
+
+if __name__ == "__main__":
+    prepare()
+    match sys.argv[1:]:
+        case ["plan", name]:
+            plan(name)
+        case ["train", name]:
+            train(name)
+        case ["result"]:
+            result()
+        case _:
+            for one in recipes():
+                plan(one)
+                train(one)
+            result()
