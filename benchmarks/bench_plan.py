@@ -94,7 +94,7 @@ def recipes() -> dict[str, tuple[str, dict[str, Any]]]:
                 "objective": {"kind": "causal"},
                 "train": {
                     "tokens_per_step": 3000,
-                    "max_steps": 100,
+                    "max_steps": 60,
                     "precision": "bf16",
                     "optimizer": {"kind": "sgd", "momentum": 0.9},
                 },
