@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import is_fake
 from torch.autograd.function import once_differentiable
 
 from lathe.core.native.compiled import library
@@ -79,10 +80,11 @@ class _AttentionOfRows(torch.autograd.Function):
     ) -> Tensor:
         query, key, value = (_by_token(x) for x in (query, key, value))
         seed = _seed() if dropout else 0
-        out = torch.empty(query.shape, dtype=query.dtype)
-        logs = torch.empty(query.shape[:2])
-        call = _call(query, key, value, rows, scaling, dropout, seed)
-        _library().attention_forward(ctypes.byref(call), _at(out), _at(logs))
+        out = query.new_empty(query.shape)
+        logs = query.new_empty(query.shape[:2], dtype=torch.float32)
+        if _has_memory(out):
+            call = _call(query, key, value, rows, scaling, dropout, seed)
+            _library().attention_forward(ctypes.byref(call), _at(out), _at(logs))
         out[rows.tokens :] = 0
         ctx.save_for_backward(query, key, value, logs)
         ctx.rows, ctx.settings = rows, (scaling, dropout, seed)
@@ -92,10 +94,11 @@ class _AttentionOfRows(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, logs = ctx.saved_tensors
-        gradients = [torch.empty(x.shape, dtype=x.dtype) for x in (query, key, value)]
-        call = _call(query, key, value, ctx.rows, *ctx.settings)
+        gradients = [x.new_empty(x.shape) for x in (query, key, value)]
         d_out = grads[0].contiguous()
-        _library().attention_backward(ctypes.byref(call), _at(logs), _at(d_out), *map(_at, gradients))
+        if _has_memory(d_out):
+            call = _call(query, key, value, ctx.rows, *ctx.settings)
+            _library().attention_backward(ctypes.byref(call), _at(logs), _at(d_out), *map(_at, gradients))
         for gradient in gradients:
             gradient[ctx.rows.tokens :] = 0
         return *gradients, None, None, None
@@ -122,11 +125,12 @@ class _Dropout(torch.autograd.Function):
 def _dropped(x: Tensor, p: float, seed: int) -> Tensor:
     x = x.contiguous()
     out = torch.empty_like(x)
-    threshold, factor = _threshold(p)
-    _library().dropout(
-        _at(out), _at(x), ctypes.c_int64(x.numel()), x.dtype == torch.bfloat16,
-        ctypes.c_uint32(threshold), ctypes.c_float(factor), ctypes.c_uint64(seed),
-    )  # fmt: skip
+    if _has_memory(x):
+        threshold, factor = _threshold(p)
+        _library().dropout(
+            _at(out), _at(x), ctypes.c_int64(x.numel()), x.dtype == torch.bfloat16,
+            ctypes.c_uint32(threshold), ctypes.c_float(factor), ctypes.c_uint64(seed),
+        )  # fmt: skip
     return out
 
 
@@ -179,6 +183,11 @@ def _call(
 def _by_token(x: Tensor) -> Tensor:
     """The same numbers with all heads of a token side by side; tokens may be apart."""
     return x if x.stride()[1:] == (x.shape[2], 1) else x.contiguous()
+
+
+def _has_memory(x: Tensor) -> bool:
+    """False in a rehearsal (`lathe.core.dry`): its tensors have shapes alone, and nothing is computed."""
+    return not is_fake(x)
 
 
 def _at(x: Tensor) -> ctypes.c_void_p:
