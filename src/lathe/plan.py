@@ -74,8 +74,10 @@ def _trial_apart(training: Training, work: Work, seconds: float) -> Trial | None
 
 
 def _trial(training: Training, work: Work, seconds: float) -> Trial:
-    ready = training.stage.prepare(training.recipe, work)
-    return first_steps(ready, Steps(ready), work, seconds)
+    runtime.set_up()
+    with runtime.memory_ahead(training.stage.ahead(training.recipe)) as ahead:
+        ready = training.stage.prepare(training.recipe, work)
+    return first_steps(ready, Steps(ready), work, seconds, ahead)
 
 
 def _resident(needs: Needs, trial: Trial | None) -> int:

@@ -203,21 +203,22 @@ def _product_seconds(dtype: torch.dtype) -> float:
 
 
 @contextmanager
-def memory_ahead(size: int) -> Iterator[None]:
+def memory_ahead(size: int) -> Iterator[int]:
     """Take about ``size`` bytes that training will need while the caller does something else, such as reading rows.
 
-    Taken page by page, when they are first written to, they hold up the first steps: by seconds on virtual machines.
+    Yields how many are taken: all, or none where they are not free. Taken page by page, when they are first written to,
+    they hold up the first steps: by seconds on virtual machines.
     """
     libc = _tuned_libc()
     block = libc.malloc(size) if libc is not None and size < _free_memory() / 2 else None
     if libc is None or not block:
-        yield
+        yield 0
         return
     enough = threading.Event()
     thread = threading.Thread(target=_populate, args=(libc, block, size, enough), daemon=True)
     thread.start()
     try:
-        yield
+        yield size
         thread.join()
     finally:
         enough.set()  # after an error nobody waits for the rest

@@ -17,8 +17,8 @@ from lathe.core.work import Work
 COLD_SHARE = 1 / 3
 """Share of a trial's time in which its steps are slow: memory is new, and products of new shapes are compiled."""
 LEAST_STEPS = 6
-GROWTH = 1.06
-"""A heap goes on growing after a trial, by 0 to 15 % until the blocks of all sizes have found their places."""
+GROWTH = 0.15
+"""A heap goes on growing after a trial, by 0 to 34 % of what training takes, until blocks of all sizes have places."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,17 @@ class Trial:
         return float(expected.sum() + max(0.0, extra))
 
 
-def first_steps(ready: Ready, all_steps: Steps, work: Work, seconds: float) -> Trial:
-    """Train for about so many ``seconds``, and evaluate once on a sample. The process should be a fresh one.
+def first_steps(ready: Ready, all_steps: Steps, work: Work, seconds: float, ahead: int = 0) -> Trial:
+    """Train for about so many ``seconds``, and evaluate on a sample. The process should be a fresh one.
 
-    Where the largest step of the run has not been among them it is gone through as well, since it decides about memory.
+    It has taken ``ahead`` bytes for the run as the run does, which decides where later blocks find their places. Where
+    the largest step of the run has not been among them it is gone through as well, since it decides about memory.
     """
     before, _ = memory_in_use()
     model = ready.build()
     spent: list[float] = []
     tokens: list[int] = []
-    cold = evaluated = 0
+    cold = evaluated = evaluations_took = 0
     evaluation_s = 0.0
     with closing(fit(model, ready.course, ready.config, work, {})) as steps:
         for step in steps:
@@ -65,18 +66,21 @@ def first_steps(ready: Ready, all_steps: Steps, work: Work, seconds: float) -> T
             if not cold and len(spent) >= LEAST_STEPS // 3 and sum(spent) >= COLD_SHARE * seconds:
                 cold = len(spent)
                 if ready.evaluations:
+                    trained = memory_in_use()[1]
                     ready.evaluations.sample(model)
+                    evaluations_took += memory_in_use()[1] - trained
             if len(spent) >= LEAST_STEPS and sum(spent) >= seconds:
                 break
         if ready.evaluations:
-            started_s = time.perf_counter()
+            trained, started_s = memory_in_use()[1], time.perf_counter()
             evaluated = ready.evaluations.sample(model)
             evaluation_s = time.perf_counter() - started_s
+            evaluations_took += memory_in_use()[1] - trained
         if all_steps.largest >= len(spent):
             _go_through(model, ready, all_steps.at(all_steps.largest))
-    taken = memory_in_use()[1] - before
+    taken = memory_in_use()[1] - before + ahead
     if model.device.type == "cpu" and len(spent) < len(all_steps.tokens):
-        taken = round(GROWTH * taken)
+        taken += round(GROWTH * (taken - evaluations_took))
     return Trial(tuple(spent), tuple(tokens), cold, taken, evaluation_s / max(evaluated, 1))
 
 

@@ -94,6 +94,11 @@ class Inputs:
         return EncodedRows(self.splits["train"].encoded, self.splits["train"].keys)
 
 
+def ahead(recipe: Recipe) -> int:
+    """Bytes that a run takes while it reads its files."""
+    return training_bytes(recipe.base)
+
+
 def prepare(recipe: Recipe, work: Work) -> Ready:
     """All that comes before the model is opened."""
     inputs = _read(recipe, work)
@@ -112,7 +117,7 @@ def prepare(recipe: Recipe, work: Work) -> Ready:
 def _make(recipe: Recipe, work: Work) -> Manifest:
     runtime.set_up()
     check_folder(recipe.base)
-    with runtime.memory_ahead(training_bytes(recipe.base)):
+    with runtime.memory_ahead(ahead(recipe)):
         inputs = _read(recipe, work)
     opened = _open(recipe, inputs)
     size = f"{opened.model.config.model_type}, {opened.model.num_parameters():,} parameters"

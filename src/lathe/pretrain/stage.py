@@ -99,6 +99,11 @@ class Inputs:
         return Symbols.of(self.tokenizer)
 
 
+def ahead(_: Recipe) -> int:
+    """Bytes that a run takes while it reads its files: none, it reads them once and may then go on many times."""
+    return 0
+
+
 def prepare(recipe: Recipe, work: Work) -> Ready:
     """All that comes before the model is made."""
     return _ready(recipe, _read(recipe, work))
