@@ -11,6 +11,8 @@ from lathe.core.bundle import Bundle
 from lathe.core.work import read_log
 from lathe.plan import HEAP
 
+EVERY_STEP = "options.train.save_steps=1"
+
 
 @pytest.fixture
 def pretraining(tmp_path: Path, classifier: Path) -> Path:
@@ -76,6 +78,11 @@ def test_without_a_trial_time_is_a_bound_and_memory_an_estimate(finetuning, caps
     assert flops["total"] == pytest.approx(flops["training_per_token"] * planned["tokens"])
     assert (time["found"], time["trial_steps"]) == ("bound", 0)
     assert time["training_seconds"] == pytest.approx(flops["total"] / flops["peak_per_second"])
+
+
+def test_a_checkpoint_that_is_written_beside_training_is_a_copy(finetuning, capsys):
+    at_the_end, beside = (plan(capsys, finetuning, "trial_seconds=0", *more)["memory"] for more in ([], [EVERY_STEP]))
+    assert beside["process"] - at_the_end["process"] == beside["weights"] + beside["optimizer"]
 
 
 def test_a_trial_measures_in_a_process_of_its_own(finetuning, capsys):

@@ -14,7 +14,8 @@ from pydantic import Field
 from transformers.utils import logging
 
 from lathe.core import runtime
-from lathe.core.dry import Needs, rehearse
+from lathe.core.dry import SAVED, Needs, rehearse
+from lathe.core.fit import SAVE_EVERY_S
 from lathe.core.profile import peak_flops
 from lathe.core.ready import Ready, Steps
 from lathe.core.recipe import recipe
@@ -23,6 +24,7 @@ from lathe.core.trial import Trial, first_steps
 from lathe.core.work import Work
 from lathe.training import Training, open_training
 
+PARTS = ("weights", "average", "gradients", "optimizer", "activations")
 HEAP = 1.7
 """Bytes that a process on a CPU holds for each byte of its tensors: freed blocks are kept, and do not always fit."""
 
@@ -87,12 +89,20 @@ def _resident(needs: Needs, trial: Trial | None) -> int:
     return round(needs.bytes * (HEAP if runtime.device().type == "cpu" else 1))
 
 
+def _copied(ready: Ready, needs: Needs, seconds: float) -> int:
+    """Bytes of the copy that a checkpoint is written from, where training goes on beside it; a GPU holds none."""
+    every = ready.config.save_steps
+    goes_on = seconds > SAVE_EVERY_S if every is None else every < ready.course.total
+    return sum(needs.memory.get(part, 0) for part in SAVED) if goes_on and runtime.device().type == "cpu" else 0
+
+
 def _figures(ready: Ready, steps: Steps, needs: Needs, trial: Trial | None, free: int) -> dict[str, Any]:
     tokens = int(steps.tokens.sum())
     precision = ready.config.precision
     peak = peak_flops(runtime.dtype_of(precision), runtime.device())
     training_flops = needs.training_flops / needs.tokens
     evaluations = ready.evaluations
+    seconds = trial.whole_run(steps.tokens) if trial else training_flops * tokens / peak
     return {
         "family": ready.shape.model_type,
         "precision": precision,
@@ -107,7 +117,7 @@ def _figures(ready: Ready, steps: Steps, needs: Needs, trial: Trial | None, free
         "memory": needs.memory
         | {
             "tensors": needs.bytes,
-            "process": _resident(needs, trial),
+            "process": _resident(needs, trial) + _copied(ready, needs, seconds),
             "process_found": "measured" if trial else "estimated",
             "free": free,
         },
@@ -118,7 +128,7 @@ def _figures(ready: Ready, steps: Steps, needs: Needs, trial: Trial | None, free
             "peak_per_second": peak,
         },
         "time": {
-            "training_seconds": trial.whole_run(steps.tokens) if trial else training_flops * tokens / peak,
+            "training_seconds": seconds,
             "found": "measured" if trial else "bound",
             "trial_steps": len(trial.seconds) if trial else 0,
             "evaluations": evaluations.count if evaluations else 0,
@@ -138,7 +148,7 @@ def _lines(name: str, training: Training, values: dict[str, Any]) -> Iterator[st
         yield f"               {parameters['trainable']:,} of them are trained"
     yield f"  run          {values['steps']:,} steps, {values['tokens']:,} tokens"
     yield f"  memory       {_mib(memory['process'])} on top of the process, {memory['process_found']}{_of_free(memory)}"
-    parts = [part for part in ("weights", "gradients", "optimizer", "activations") if memory.get(part)]
+    parts = [part for part in PARTS if memory.get(part)]
     shown = ", ".join(f"{part} {_mib(memory[part])}" for part in parts)
     yield f"               tensors of the largest step: {_mib(memory['tensors'])}: {shown}"
     forward, both = flops["forward_per_token"] / 1e6, flops["training_per_token"] / 1e6

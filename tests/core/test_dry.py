@@ -13,12 +13,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, GPT2Config, LlamaConfig
 
 from lathe.core import learn, native
+from lathe.core.average import Average
 from lathe.core.batches import EncodedRows, Plan, StepSize, batches
 from lathe.core.dry import Ledger, rehearse
 from lathe.core.fit import Course, quicken
 from lathe.core.learn import State, Train
 from lathe.core.optim import SGD, AdamW, Muon
 from lathe.core.ready import Ready, evaluation_steps
+from lathe.core.recompute import recompute_layers
 from lathe.core.types import Symbols
 from lathe.objectives import CausalLM, MaskedLM
 
@@ -80,10 +82,13 @@ def taken(ready: Ready, steps: list) -> tuple[int, int]:
     gc.collect()
     with Observed() as seen:
         model = ready.build()
+        if ready.config.gradient_checkpointing:
+            recompute_layers(model)
         quicken(model)
         for parameter in model.parameters():
             seen.ledger.add(parameter)
-        state = State(ready.config.optimizer(model))
+        decay = ready.config.ema_decay
+        state = State(ready.config.optimizer(model), average=None if decay is None else Average(model, decay))
         with FlopCounterMode(display=False) as counter:
             learn.train_step(model, ready.course.objective, steps[0], ready.config, 10, state)
         for step in steps[1:]:
@@ -114,6 +119,17 @@ def test_operations_in_c_and_those_of_torch_hold_what_a_dry_run_says(precision, 
     by_torch = rehearse(ready, steps).bytes
     assert by_torch == pytest.approx(taken(ready, steps)[0], rel=0.02)
     assert in_c < 0.8 * by_torch  # probabilities and masks are held by torch's alone
+
+
+@pytest.mark.parametrize(("option", "value"), [("gradient_checkpointing", True), ("ema_decay", 0.9)])
+def test_layers_that_run_again_and_an_average_are_in_a_dry_run(option, value):
+    plain = ready_with(BERT, MaskedLM())
+    ready = dataclasses.replace(plain, config=dataclasses.replace(plain.config, **{option: value}))
+    steps = steps_of(ready, 1)
+    needs = rehearse(ready, steps)
+    assert needs.bytes == pytest.approx(taken(ready, steps)[0], rel=0.02)
+    assert needs.bytes != rehearse(plain, steps).bytes
+    assert needs.memory.get("average", 0) == (4 * needs.parameters if option == "ema_decay" else 0)
 
 
 def test_parameters_are_counted_once_and_embeddings_apart():

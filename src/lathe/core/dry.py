@@ -20,14 +20,19 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers.initialization import no_init_weights
 
 from lathe.core import learn, tables
+from lathe.core.average import UPDATES, Average
 from lathe.core.batches import StepBatches
 from lathe.core.fit import quicken
 from lathe.core.learn import State
 from lathe.core.optim import trainable
 from lathe.core.ready import Ready
+from lathe.core.recompute import recompute_layers
 from lathe.core.runtime import autocast, dtype_of
 
 WEIGHTS, GRADIENTS, OPTIMIZER, ACTIVATIONS = "weights", "gradients", "optimizer", "activations"
+AVERAGE = "average"
+SAVED = (WEIGHTS, OPTIMIZER, AVERAGE)
+"""Parts that a checkpoint has."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +60,20 @@ def rehearse(ready: Ready, steps: Sequence[StepBatches]) -> Needs:
             model = ready.auto_model.from_config(ready.shape)
         model.tie_weights()
         dry.makes_weights = False
+        if ready.config.gradient_checkpointing:
+            recompute_layers(model)
         quicken(model)
         for parameter in model.parameters():
             dry.ledger.name(parameter, WEIGHTS)
         for parameter in trainable(model):
             parameter.register_post_accumulate_grad_hook(dry.has_gradient)
         forward = _forward_flops(model, ready, steps[0])
-        state = State(ready.config.optimizer(model))
+        decay = ready.config.ema_decay
+        average = None if decay is None else Average(model, decay)
+        for name, mean in (average.tensors() if average else {}).items():
+            if name != UPDATES:
+                dry.ledger.name(mean, AVERAGE)
+        state = State(ready.config.optimizer(model), average=average)
         with FlopCounterMode(display=False) as counter:
             learn.train_step(model, ready.course.objective, steps[0], ready.config, ready.course.total, state)
         for step in steps[1:]:

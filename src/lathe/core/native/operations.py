@@ -156,8 +156,9 @@ class _Gelu(torch.autograd.Function):
 
 def _gelu(x: Tensor, gradient: Tensor | None) -> Tensor:
     out = torch.empty_like(x)
-    after = _at(gradient) if gradient is not None else None
-    _library().gelu(_at(out), _at(x), after, ctypes.c_int64(x.numel()), x.dtype == torch.bfloat16)
+    if _has_memory(x):
+        after = _at(gradient) if gradient is not None else None
+        _library().gelu(_at(out), _at(x), after, ctypes.c_int64(x.numel()), x.dtype == torch.bfloat16)
     return out
 
 
