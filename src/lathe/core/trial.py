@@ -18,7 +18,7 @@ COLD_SHARE = 1 / 3
 """Share of a trial's time in which its steps are slow: memory is new, and products of new shapes are compiled."""
 LEAST_STEPS = 6
 GROWTH = 0.15
-"""A heap goes on growing after a trial, by 0 to 34 % of what training takes, until blocks of all sizes have places."""
+"""A heap goes on growing after a trial, until blocks of all sizes have places: this much of what training took."""
 
 
 @dataclass(frozen=True)
