@@ -4,8 +4,8 @@
 
 Tiny Shakespeare in characters; GPT-2 with 4 layers of width 128 and 64 characters of context, float32 weights, no
 dropout. Seconds of training until the loss on the same 500 validation rows is 1.90 nats; evaluations do not count. The
-peer runs at the best of three rates, one of them nanoGPT's. Lathe has Muon, steps of 24 rows and bf16 where the processor
-is fast at it.
+peer runs at the best of three rates, one of them nanoGPT's. Lathe has Muon, steps of 24 rows, and bf16 where the
+processor is fast at it.
 """
 
 import gzip
