@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lathe.core import native
+from lathe.core import native, runtime
 from lathe.core.native import compiled
 from lathe.core.packing import dropout as slow
 
@@ -215,6 +215,68 @@ def test_without_the_library_dropout_and_attention_work_and_it_says_why(anew, tm
     assert 0.45 < kept < 0.55
     rows = rows_of([5])
     assert not native.suits(rows, *tensors(rows, 2, 2, 16))
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [("exit 1", "failed"), ("exit 0", "kernels.so"), ("read line", "failed"), (r"printf '\351\377' >&2; exit 1", "failed"),
+     ('[ "$1" = --version ] && exit 0; while [ "$1" != -o ]; do shift; done; exec {cc} -shared -o "$2" -xc /dev/null',
+      "has no attention_forward")],
+)  # fmt: skip
+def test_a_compiler_that_does_not_work_stops_nothing(anew, tmp_path, script, reason):
+    cc = compiled.shutil.which("cc") or pytest.skip("no C compiler")
+    (tmp_path / "cc").write_text("#!/bin/sh\n" + script.replace("{cc}", cc), encoding="ascii")
+    (tmp_path / "cc").chmod(0o755)
+    anew.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    anew.setattr(compiled.shutil, "which", lambda _: str(tmp_path / "cc"))
+    assert reason in native.missing()
+
+
+@needs_library
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_a_damaged_library_is_not_loaded_but_made_again(anew, tmp_path, damage):
+    """A process that loads one cut short is killed by the system (SIGBUS)."""
+    anew.setenv("XDG_CACHE_HOME", str(tmp_path))
+    native.library()
+    (file,) = (tmp_path / "lathe").iterdir()
+    whole = file.read_bytes()
+    file.unlink()  # this process runs it: other bytes go into another file
+    middle = len(whole) // 2
+    file.write_bytes(whole[:middle] + (b"" if damage == "cut" else bytes([whole[middle] ^ 1]) + whole[middle + 1 :]))
+    compiled._found.cache_clear()
+    assert native.library() is not None
+    assert whole in [found.read_bytes() for found in (tmp_path / "lathe").iterdir()]
+
+
+@needs_library
+@pytest.mark.parametrize("what", ["folder", "library"])
+@pytest.mark.parametrize("how", ["may write", "owns it"])
+def test_what_other_users_may_write_to_is_not_loaded(anew, tmp_path, what, how):
+    anew.setenv("XDG_CACHE_HOME", str(tmp_path))
+    native.library()
+    (file,) = (tmp_path / "lathe").iterdir()
+    path = file if what == "library" else file.parent
+    if how == "may write":
+        path.chmod(0o777)
+    elif os.geteuid() == 0:
+        os.chown(path, 12345, 12345)
+    else:
+        pytest.skip("only root gives files away")
+    compiled._found.cache_clear()
+    assert native.library() is None
+    assert f"{path}: other users may write to it" in native.missing()
+
+
+def test_without_a_home_it_says_so_and_a_relative_cache_is_none(anew, tmp_path):
+    anew.setenv("XDG_CACHE_HOME", "relative")
+    anew.setenv("HOME", str(tmp_path))
+    assert runtime.cache_folder() == tmp_path / ".cache" / "lathe"
+
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    anew.setattr(compiled.Path, "home", homeless)
+    assert "no home folder" in native.missing()
 
 
 @needs_library

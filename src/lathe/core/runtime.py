@@ -173,9 +173,17 @@ def processor_flags() -> str:
 
 
 def cache_folder() -> Path:
-    """Where what can be made again is kept between runs: ``$XDG_CACHE_HOME/lathe``, else ``~/.cache/lathe``."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "lathe"
+    """Where what can be made again is kept between runs: ``$XDG_CACHE_HOME/lathe``, else ``~/.cache/lathe``.
+
+    Raises ``LatheError`` for a user without a home. As its specification has it, a relative path there is no path.
+    """
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if named.is_absolute():
+        return named / "lathe"
+    try:
+        return Path.home() / ".cache" / "lathe"
+    except RuntimeError:
+        raise LatheError("this user has no home folder; set XDG_CACHE_HOME to a folder of its own") from None
 
 
 def refuse_root_of(path: os.PathLike[str]) -> None:

@@ -1,9 +1,14 @@
-"""Compiles kernels.c, once for each processor, and loads it."""
+"""Compiles kernels.c, once for each processor, and loads it.
+
+The library's name ends in a digest of its bytes: one that is cut short or damaged is made again, since what is loaded
+runs, and the system kills a process that runs into its missing part.
+"""
 
 import ctypes
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from functools import cache
@@ -38,11 +43,16 @@ def missing() -> str | None:
 @cache
 def _found() -> ctypes.CDLL | str:
     try:
-        file = _compiled(runtime.cache_folder())
-        found = ctypes.CDLL(str(file))
-    except (Missing, OSError) as error:
+        return _loaded(_compiled(runtime.cache_folder()))
+    except (LatheError, OSError) as error:
         return str(error)
+
+
+def _loaded(file: Path) -> ctypes.CDLL:
+    found = ctypes.CDLL(str(file))
     for name in ("attention_forward", "attention_backward", "dropout", "gelu"):
+        if not hasattr(found, name):
+            raise Missing(f"{file}: has no {name}; the C compiler does not work")
         getattr(found, name).restype = None
     return found
 
@@ -54,23 +64,40 @@ def _compiled(folder: Path) -> Path:
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise Missing("no C compiler is installed (cc, gcc or clang)")
-    version = _run(compiler, "--version")
-    name = hashlib.sha256("\0".join([SOURCE.read_text(), version, runtime.processor_flags()]).encode()).hexdigest()
-    file = folder / f"kernels-{name[:32]}.so"
-    if file.is_file():
-        return file
+    parts = SOURCE.read_text(encoding="ascii"), *OPTIONS, _run(compiler, "--version"), runtime.processor_flags()
+    name = "kernels-" + _short("\0".join(parts).encode())
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _refuse_of_others(folder)
+    for file in folder.glob(f"{name}-*.so"):
+        if file.stem == f"{name}-{_short(file.read_bytes())}":
+            _refuse_of_others(file)
+            return file
     say("compiling operations for this processor, once")
     with TemporaryDirectory(dir=folder) as scratch:
-        made = Path(scratch) / file.name
+        made = Path(scratch) / "kernels.so"
         _run(compiler, *OPTIONS, "-o", str(made), str(SOURCE), "-lm")
+        file = folder / f"{name}-{_short(made.read_bytes())}.so"
         os.replace(made, file)
     return file
 
 
+def _refuse_of_others(path: Path) -> None:
+    """What another user may write to is not run in this user's name."""
+    found = path.stat()
+    if found.st_uid not in (0, os.geteuid()) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise Missing(f"{path}: other users may write to it; remove it, or set XDG_CACHE_HOME to a folder of your own")
+
+
+def _short(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
 def _run(*command: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace",
+            timeout=SECONDS, check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise Missing(f"{command[0]} did not end within {SECONDS} s") from None
     if done.returncode:
