@@ -63,6 +63,24 @@ def test_attention_equals_its_definition_in_outputs_and_gradients(lengths, is_ca
 
 
 @needs_library
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("size", [1e2, 1e4, 1e8, 1e18])
+def test_beside_large_scores_the_gradient_is_of_the_same_weights_as_the_output(size, is_causal):
+    """Queries and keys are 0 or ``size`` in every place: float32 has their scores exactly, and many are equal."""
+    rows = rows_of([6, 20], is_causal=is_causal)
+    query, key, value = tensors(rows, 2, 2, 16)
+    with torch.no_grad():
+        for x in (query, key):
+            x.copy_(size * (torch.rand(len(x), 2, 1) < 0.5))
+    inputs = (query, key, value)
+    ours, theirs = native.attention(*inputs, rows, 0.25, 0.0), reference(*inputs, rows, 0.25)
+    torch.testing.assert_close(ours.double(), theirs, rtol=0, atol=5e-6)
+    scale = torch.tensor([size, size, 1.0])
+    for mine, other, factor in zip(gradients(ours, inputs), gradients(theirs, inputs), scale, strict=True):
+        torch.testing.assert_close(mine / factor, other / factor, rtol=1e-5, atol=1e-5)
+
+
+@needs_library
 def test_attention_in_bf16_is_as_exact_as_its_inputs():
     rows = rows_of([25, 9, 40])
     inputs = tensors(rows, 4, 4, 32, torch.bfloat16)

@@ -186,8 +186,9 @@ static floats *scratch(int64_t numbers) {
     return aligned_alloc(64, whole(numbers) * sizeof(float));
 }
 
-/* Scores become probabilities, row by row; columns from `seen` on are 0. log: log of each row's sum, for backward. */
-static void softmax(float *s, int64_t length, int64_t ld, int causal, float *log) {
+/* Scores become probabilities, row by row; columns from `seen` on are 0. norms: the greatest score of each row and its
+   sum of exp(score - greatest), for backward; not the log of both together, which loses the sum beside large scores. */
+static void softmax(float *s, int64_t length, int64_t ld, int causal, float *norms, int64_t line) {
     for (int64_t i = 0; i < length; i++) {
         int64_t seen = causal ? i + 1 : length;
         float *row = s + i * ld, top = row[0], sum = 0;
@@ -201,11 +202,12 @@ static void softmax(float *s, int64_t length, int64_t ld, int causal, float *log
         }
         for (int l = 0; l < LANES; l++) sum += total[l];
         for (int64_t j = 0; j < ld; j += LANES) stored(row + j, loaded(row + j) / sum);
-        log[i] = top + logf(sum);
+        norms[i * line] = top;
+        norms[i * line + 1] = sum;
     }
 }
 
-static void forward_one(const attention *a, int64_t row, int64_t head, void *out, float *logs, float *space) {
+static void forward_one(const attention *a, int64_t row, int64_t head, void *out, float *norms, float *space) {
     int64_t start = a->starts[row], n = a->lengths[row], ld = whole(n), w = a->width;
     int64_t group = head / (a->heads / a->groups);
     float *q = space, *v = q + n * w, *turn = v + n * w, *s = turn + w * ld, *o = s + n * ld;
@@ -216,11 +218,8 @@ static void forward_one(const attention *a, int64_t row, int64_t head, void *out
         read_row(v + i * w, a->v, (start + i) * a->v_line + group * w, w, a->half, 1);
     }
     product(n, ld, w, q, w, 1, turn, ld, s, ld);
-    float log[n];
-    softmax(s, n, ld, a->causal, log);
-    for (int64_t i = 0; i < n; i++) {
-        logs[(start + i) * a->heads + head] = log[i];
-        if (!a->threshold) continue;
+    softmax(s, n, ld, a->causal, norms + 2 * (start * a->heads + head), 2 * a->heads);
+    for (int64_t i = 0; a->threshold && i < n; i++) {
         uint32_t key = key_of(a->seed, (start + i) * a->heads + head);
         for (int64_t j = 0; j < ld; j += LANES)
             stored(s + i * ld + j, chosen(loaded(s + i * ld + j), kept(key, j, a->threshold)));
@@ -231,7 +230,7 @@ static void forward_one(const attention *a, int64_t row, int64_t head, void *out
 }
 
 /* Gradients of one key head: all query heads of its group, so that nobody else adds to them. */
-static void backward_one(const attention *a, int64_t row, int64_t group, const float *logs, const void *d_out,
+static void backward_one(const attention *a, int64_t row, int64_t group, const float *norms, const void *d_out,
                          void *d_q, void *d_k, void *d_v, float *space) {
     int64_t start = a->starts[row], n = a->lengths[row], ld = whole(n), w = a->width, each = a->heads / a->groups;
     float *k = space, *v = k + n * w, *k_turn = v + n * w, *v_turn = k_turn + w * ld, *q = v_turn + w * ld;
@@ -251,13 +250,14 @@ static void backward_one(const attention *a, int64_t row, int64_t group, const f
         product(n, ld, w, q, w, 1, k_turn, ld, s, ld);
         product(n, ld, w, g, w, 1, v_turn, ld, p, ld); /* gradient of the weights, before dropout looks at it */
         for (int64_t i = 0; i < n; i++) {
-            float log = logs[(start + i) * a->heads + head], *s_i = s + i * ld, *p_i = p + i * ld, dot = 0;
+            const float *norm = norms + 2 * ((start + i) * a->heads + head);
+            float top = norm[0], share = 1 / norm[1], *s_i = s + i * ld, *p_i = p + i * ld, dot = 0;
             int64_t seen = a->causal ? i + 1 : n;
             uint32_t key = key_of(a->seed, (start + i) * a->heads + head);
             for (int64_t j = seen; j < ld; j++) s_i[j] = -INFINITY;
             floats total = {0};
             for (int64_t j = 0; j < ld; j += LANES) {
-                floats x = exponential(loaded(s_i + j) - log), d = loaded(p_i + j);
+                floats x = exponential(loaded(s_i + j) - top) * share, d = loaded(p_i + j);
                 words mask = a->threshold ? kept(key, j, a->threshold) : ~(words){0};
                 d = chosen(d, mask);
                 total += x * d;
@@ -292,28 +292,28 @@ static int64_t longest(const attention *a) {
     return most;
 }
 
-/* out: [tokens, heads * width]; logs: [tokens, heads] log of the sum of exp(score), which backward needs. */
-void attention_forward(const attention *a, void *out, float *logs) {
+/* out: [tokens, heads * width]; norms: [tokens, heads, 2] see softmax. */
+void attention_forward(const attention *a, void *out, float *norms) {
     int64_t n = longest(a), ld = whole(n), w = a->width;
 #pragma omp parallel
     {
         float *space = (float *)scratch(3 * n * w + w * ld + n * ld);
 #pragma omp for schedule(dynamic, 4)
         for (int64_t one = 0; one < a->rows * a->heads; one++)
-            forward_one(a, one / a->heads, one % a->heads, out, logs, space);
+            forward_one(a, one / a->heads, one % a->heads, out, norms, space);
         free(space);
     }
 }
 
 /* d_q as q, d_k as k, d_v as v, but without gaps between tokens; every token of a row is written. */
-void attention_backward(const attention *a, const float *logs, const void *d_out, void *d_q, void *d_k, void *d_v) {
+void attention_backward(const attention *a, const float *norms, const void *d_out, void *d_q, void *d_k, void *d_v) {
     int64_t n = longest(a), ld = whole(n), w = a->width;
 #pragma omp parallel
     {
         float *space = (float *)scratch(7 * n * w + 2 * w * ld + 2 * n * ld);
 #pragma omp for schedule(dynamic, 2)
         for (int64_t one = 0; one < a->rows * a->groups; one++)
-            backward_one(a, one / a->groups, one % a->groups, logs, d_out, d_q, d_k, d_v, space);
+            backward_one(a, one / a->groups, one % a->groups, norms, d_out, d_q, d_k, d_v, space);
         free(space);
     }
 }

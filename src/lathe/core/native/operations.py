@@ -81,24 +81,24 @@ class _AttentionOfRows(torch.autograd.Function):
         query, key, value = (_by_token(x) for x in (query, key, value))
         seed = _seed() if dropout else 0
         out = query.new_empty(query.shape)
-        logs = query.new_empty(query.shape[:2], dtype=torch.float32)
+        norms = query.new_empty((*query.shape[:2], 2), dtype=torch.float32)
         if _has_memory(out):
             call = _call(query, key, value, rows, scaling, dropout, seed)
-            _library().attention_forward(ctypes.byref(call), _at(out), _at(logs))
+            _library().attention_forward(ctypes.byref(call), _at(out), _at(norms))
         out[rows.tokens :] = 0
-        ctx.save_for_backward(query, key, value, logs)
+        ctx.save_for_backward(query, key, value, norms)
         ctx.rows, ctx.settings = rows, (scaling, dropout, seed)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, logs = ctx.saved_tensors
+        query, key, value, norms = ctx.saved_tensors
         gradients = [x.new_empty(x.shape) for x in (query, key, value)]
         d_out = grads[0].contiguous()
         if _has_memory(d_out):
             call = _call(query, key, value, ctx.rows, *ctx.settings)
-            _library().attention_backward(ctypes.byref(call), _at(logs), _at(d_out), *map(_at, gradients))
+            _library().attention_backward(ctypes.byref(call), _at(norms), _at(d_out), *map(_at, gradients))
         for gradient in gradients:
             gradient[ctx.rows.tokens :] = 0
         return *gradients, None, None, None
