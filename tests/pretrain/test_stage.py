@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
-from lathe.core.errors import RecipeError
+from lathe.core.errors import DataError, RecipeError
 from lathe.core.recipe import parse
 from lathe.pretrain import Recipe, run
 
@@ -55,6 +55,15 @@ def test_a_sample_uses_a_share_of_the_documents(recipe, tmp_path, capsys):
     run(recipe(model=SHAPES["masked"], data=small, train={"max_steps": 1}), tmp_path / "out")
     rows = int(capsys.readouterr().err.split("parameters; ")[1].split(" rows")[0])
     assert 0 < rows < 160
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_text_without_a_word_is_refused(recipe, tmp_path, split):
+    """Steps without end were sought in no rows, and the loss on none was 0."""
+    (tmp_path / "blank.txt").write_text("\n \n", encoding="utf-8")
+    data = {"train": tmp_path / "texts.txt"} | {split: tmp_path / "blank.txt"}
+    with pytest.raises(DataError, match="blank.txt: holds no text"):
+        run(recipe(model=SHAPES["masked"], data=data, train={"epochs": 1}), tmp_path / "out")
 
 
 @pytest.mark.parametrize("both", [True, False])

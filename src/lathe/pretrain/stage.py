@@ -15,7 +15,7 @@ from lathe.core import parallel, runtime
 from lathe.core.batches import Plan, Rows, StepSize, cut, refuse_sizes
 from lathe.core.bundle import Bundle, Manifest, is_bundle
 from lathe.core.documents import Split, read_texts, splits_of
-from lathe.core.errors import RecipeError
+from lathe.core.errors import DataError, RecipeError
 from lathe.core.fit import Course, fit, settled
 from lathe.core.keyed import is_chosen, permutation, row_seeds
 from lathe.core.learn import Train
@@ -184,7 +184,10 @@ def _every(config: PretrainTrain, total: int) -> int:
 def _tokens(
     path: Path, split: Split, recipe: Recipe, tokenizer: Any, work: Work, sample_ratio: float = 1.0
 ) -> TokenFile:
-    """The text as tokens, made once and kept in the work folder: a run that goes on finds them there."""
+    """The text as tokens, made once and kept in the work folder: a run that goes on finds them there.
+
+    Raises ``DataError`` where there is none: no step can be made of nothing, and its loss would be 0.
+    """
     folder = work.path / f"tokens-{split}"
 
     def write() -> None:
@@ -193,7 +196,11 @@ def _tokens(
             TokenFile.write(folder, texts, tokenizer, recipe.max_length)
 
     parallel.once(write)
-    return TokenFile.open(folder)
+    tokens = TokenFile.open(folder)
+    if not len(tokens):
+        share = f" in the share data.sample_ratio={sample_ratio} takes" if sample_ratio < 1 else ""
+        raise DataError(f"{path}: holds no text{share}; name a file that does")
+    return tokens
 
 
 def _validation(recipe: Recipe, tokenizer: Any, work: Work) -> TokenFile | None:
