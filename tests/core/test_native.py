@@ -237,7 +237,8 @@ def test_without_the_library_dropout_and_attention_work_and_it_says_why(anew, tm
 
 @pytest.mark.parametrize(
     ("script", "reason"),
-    [("exit 1", "failed"), ("exit 0", "kernels.so"), ("read line", "failed"), (r"printf '\351\377' >&2; exit 1", "failed"),
+    [("exit 1", "failed"), ("exit 0", "kernels.so"), ("read line", "failed"),
+     (r"printf '\351\377' >&2; exit 1", "failed"),
      ('[ "$1" = --version ] && exit 0; while [ "$1" != -o ]; do shift; done; exec {cc} -shared -o "$2" -xc /dev/null',
       "has no attention_forward")],
 )  # fmt: skip

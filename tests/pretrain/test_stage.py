@@ -57,6 +57,13 @@ def test_a_sample_uses_a_share_of_the_documents(recipe, tmp_path, capsys):
     assert 0 < rows < 160
 
 
+def test_a_validation_file_is_what_is_measured_on(recipe, tmp_path):
+    """Words that training never sees keep the loss that they have by chance."""
+    (tmp_path / "held.txt").write_text("awful 北京 awful 北京\n" * 8, encoding="utf-8")
+    scores = run(recipe(model=SHAPES["causal"], objective={"kind": "causal"}), tmp_path / "out").manifest.scores
+    assert scores["validation_loss"] > scores["unigram_entropy"] + 0.5
+
+
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_text_without_a_word_is_refused(recipe, tmp_path, split):
     """Steps without end were sought in no rows, and the loss on none was 0."""

@@ -133,7 +133,8 @@ def _read(recipe: Recipe, work: Work) -> Inputs:
     shape = open_config(recipe.base) if recipe.base else recipe.model.config(tokenizer)
     if recipe.max_length > (longest := longest_input(tokenizer, shape, limit=1 << 30)):
         raise RecipeError(f"max_length: {recipe.max_length} is more than this model takes ({longest})")
-    train = _tokens(recipe.data.train, "train", recipe, tokenizer, work, recipe.data.sample_ratio)
+    ratio = recipe.data.sample_ratio
+    train = _tokens(work.path / "tokens-train", recipe.data.train, "train", recipe, tokenizer, ratio)
     inputs = Inputs(tokenizer, shape, train, _validation(recipe, tokenizer, work))
     size = StepSize(recipe.train.tokens_per_step, "tokens")
     refuse_sizes(train.lengths, size, recipe.train.tokens_per_batch, parallel.ranks().size)
@@ -182,13 +183,12 @@ def _every(config: PretrainTrain, total: int) -> int:
 
 
 def _tokens(
-    path: Path, split: Split, recipe: Recipe, tokenizer: Any, work: Work, sample_ratio: float = 1.0
+    folder: Path, path: Path, split: Split, recipe: Recipe, tokenizer: Any, sample_ratio: float = 1.0
 ) -> TokenFile:
-    """The text as tokens, made once and kept in the work folder: a run that goes on finds them there.
+    """The text as tokens, made once and kept in ``folder`` of the work folder: a run that goes on finds them there.
 
     Raises ``DataError`` where there is none: no step can be made of nothing, and its loss would be 0.
     """
-    folder = work.path / f"tokens-{split}"
 
     def write() -> None:
         if not folder.is_dir():
@@ -209,7 +209,7 @@ def _validation(recipe: Recipe, tokenizer: Any, work: Work) -> TokenFile | None:
         say("no validation text: only the training loss is measured")
         return None
     split: Split = "validation" if given is None or is_bundle(given) else "train"
-    return _tokens(given or recipe.data.train, split, recipe, tokenizer, work)
+    return _tokens(work.path / "tokens-validation", given or recipe.data.train, split, recipe, tokenizer)
 
 
 def _train(recipe: Recipe, inputs: Inputs, course: Course, model: PreTrainedModel, work: Work) -> dict[str, Any]:
