@@ -147,7 +147,10 @@ class Run:
 
     def newest(self):
         folder = self.out.with_name(f"{self.out.name}.work") / "checkpoints"
-        return max((p.name for p in folder.glob("step-*")), default="") if folder.is_dir() else ""
+        try:
+            return max((p.name for p in folder.glob("step-*")), default="")
+        except FileNotFoundError:  # the run has just ended, and taken its work folder away
+            return ""
 
     def until(self, condition):
         while self.alive and not condition():
