@@ -12,7 +12,16 @@ import sys
 from common import ROOT, write_result
 
 LINE = re.compile(r"SURVIVAL (\w+) (\d+)")
-WANTED = {"kills": 200, "bit_flips": 1000, "truncations": 200, "full_disks": 50, "stops": 50, "nans": 50}
+WANTED = {
+    "kills": 200,
+    "kills_of_pretrain": 20,  # the commands themselves, from their start on
+    "kills_of_finetune": 20,
+    "bit_flips": 1000,
+    "truncations": 200,
+    "full_disks": 50,
+    "stops": 50,
+    "nans": 50,
+}
 
 
 def main() -> None:

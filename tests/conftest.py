@@ -1,7 +1,10 @@
 """What every test shares: a tiny tokenizer, tiny model shapes, and no network."""
 
 import ipaddress
+import signal
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,8 +13,13 @@ from hypothesis import settings
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, GPT2Config, PreTrainedTokenizerFast
 
+from lathe.core import fit
 from lathe.core.bundle import Manifest, seal
+from lathe.core.errors import Stopped
+from lathe.core.learn import Step
 from lathe.core.recipe import dump
+from lathe.core.report import Meter
+from lathe.core.work import Work
 from lathe.models.pretrained import new_model, save_model
 from lathe.tasks import AnyTask, Classify, Tag
 
@@ -97,6 +105,26 @@ def classifier(tmp_path: Path, tokenizer: PreTrainedTokenizerFast, bert_config: 
 def tagger(tmp_path: Path, tokenizer: PreTrainedTokenizerFast, bert_config: BertConfig) -> Path:
     """A sealed model with random weights that finds places."""
     return _bundle(tmp_path / "tagger", Tag(labels=("LOC",), max_length=32), tokenizer, bert_config)
+
+
+@pytest.fixture
+def stopped_after() -> Callable[[int], AbstractContextManager[None]]:
+    """Within ``stopped_after(n)`` a training run gets SIGTERM when step n is in its log, and has to stop there."""
+    return _stopped_after
+
+
+@contextmanager
+def _stopped_after(number: int) -> Iterator[None]:
+    record = fit._record
+
+    def stop(step: Step, work: Work, meter: Meter) -> None:
+        record(step, work, meter)
+        if step.number == number:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(fit, "_record", stop)
+        yield
 
 
 def _bundle(folder: Path, task: AnyTask, tokenizer: PreTrainedTokenizerFast, config: BertConfig) -> Path:

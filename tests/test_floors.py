@@ -54,6 +54,7 @@ CORE = [
         "batches",
         "profile",
         "native",
+        "exchange",
         "packing",
         "activations",
         "tables",

@@ -1,7 +1,6 @@
 """The average of the weights: the formula, the exchange, and what of it a run scores, saves and resumes."""
 
 import json
-import signal
 
 import numpy as np
 import pytest
@@ -10,12 +9,10 @@ from torch import nn
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
 
 from lathe import load
-from lathe.core import fit as fit_module
 from lathe.core import learn
 from lathe.core.average import UPDATES, Average
 from lathe.core.batches import StepBatches
 from lathe.core.digest import file_digest
-from lathe.core.errors import Stopped
 from lathe.core.recipe import parse
 from lathe.core.types import Batch, Part
 from lathe.core.work import read_log
@@ -145,18 +142,10 @@ def test_a_run_scores_and_saves_the_average_of_its_steps(recipe, tmp_path, monke
 
 
 @pytest.mark.parametrize("stop_at", [1, 5, 9])
-def test_a_run_that_was_stopped_ends_with_the_same_bits(recipe, tmp_path, monkeypatch, stop_at):
-    whole, record = run(recipe(), tmp_path / "whole"), fit_module._record
-
-    def stop(step, work, meter):
-        record(step, work, meter)
-        if step.number == stop_at:
-            signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(fit_module, "_record", stop)
-    with pytest.raises(Stopped):
+def test_a_run_that_was_stopped_ends_with_the_same_bits(recipe, tmp_path, stopped_after, stop_at):
+    whole = run(recipe(), tmp_path / "whole")
+    with stopped_after(stop_at):
         run(recipe(), tmp_path / "cut")
-    monkeypatch.setattr(fit_module, "_record", record)
     cut = run(recipe(), tmp_path / "cut")
     files = sorted(file.relative_to(whole.path) for file in whole.path.rglob("model.safetensors"))
     assert files == sorted(file.relative_to(cut.path) for file in cut.path.rglob("model.safetensors"))

@@ -1,7 +1,6 @@
 """Fine-tuning as a user starts it: what comes out, what is said, what is refused, and what survives a stop."""
 
 import json
-import signal
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassificatio
 from lathe import load
 from lathe.core import fit as fit_module
 from lathe.core.digest import file_digest
-from lathe.core.errors import DataError, RecipeError, Stopped
+from lathe.core.errors import DataError, RecipeError
 from lathe.core.learn import BadStep
 from lathe.core.recipe import parse
 from lathe.core.work import read_log
@@ -72,19 +71,10 @@ def test_scores_have_the_baseline_beside_them_and_say_which_step_was_best(recipe
 
 
 @pytest.mark.parametrize("stop_at", [1, 4, 7])
-def test_a_run_stopped_by_a_signal_goes_on_to_the_same_bits(recipe, tmp_path, monkeypatch, stop_at):
+def test_a_run_stopped_by_a_signal_goes_on_to_the_same_bits(recipe, tmp_path, stopped_after, stop_at):
     whole = run(recipe(), tmp_path / "whole")
-    record = fit_module._record
-
-    def stop(step, work, meter):
-        record(step, work, meter)
-        if step.number == stop_at:
-            signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(fit_module, "_record", stop)
-    with pytest.raises(Stopped):
+    with stopped_after(stop_at):
         run(recipe(), tmp_path / "cut")
-    monkeypatch.setattr(fit_module, "_record", record)
     cut = run(recipe(), tmp_path / "cut")
     assert file_digest(cut.path / "model.safetensors") == file_digest(whole.path / "model.safetensors")
     steps = [line["step"] for line in read_log(cut.path) if line["event"] == "step"]

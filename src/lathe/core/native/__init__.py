@@ -5,6 +5,6 @@ why. They draw their randomness from seeds that torch's global generator gives: 
 """
 
 from lathe.core.native.compiled import library, missing
-from lathe.core.native.operations import TYPES, Rows, attention, dropout, gelu, suits
+from lathe.core.native.operations import Rows, attention, dropout, gelu, serves, suits
 
-__all__ = ["TYPES", "Rows", "attention", "dropout", "gelu", "library", "missing", "suits"]
+__all__ = ["Rows", "attention", "dropout", "gelu", "library", "missing", "serves", "suits"]

@@ -49,18 +49,21 @@ class _Attention(ctypes.Structure):
     )
 
 
+def serves(x: Tensor) -> bool:
+    """Whether there are operations for this tensor's device and type."""
+    return x.device.type == "cpu" and x.dtype in TYPES and library() is not None
+
+
 def suits(rows: Rows, query: Tensor, key: Tensor, value: Tensor) -> bool:
     """Whether `attention` takes these tensors [N, heads, width], and pays."""
     width = query.shape[-1]
     return (
-        query.device.type == "cpu"
-        and query.dtype in TYPES
+        serves(query)
         and query.dtype == key.dtype == value.dtype
         and width == value.shape[-1]
         and width % LANES == 0
         and width <= WIDEST
         and rows.longest <= LONGEST
-        and library() is not None
     )
 
 

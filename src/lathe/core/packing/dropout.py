@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import is_fake
 
 from lathe.core import native
+from lathe.core.exchange import exchange
 
 _LEVELS = 1 << 16
 _INTEGER = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # of the same width as a float
@@ -21,12 +22,12 @@ _INTEGER = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # of the same width
 
 def fast_dropout(model: nn.Module) -> None:
     """Makes every `nn.Dropout` of the model draw cheaply on CPUs; undone by `torch_dropout`."""
-    _exchange(model, nn.Dropout, FastDropout)
+    exchange(model, nn.Dropout, FastDropout)
 
 
 def torch_dropout(model: nn.Module) -> None:
     """Undoes `fast_dropout`."""
-    _exchange(model, FastDropout, nn.Dropout)
+    exchange(model, FastDropout, nn.Dropout)
 
 
 class FastDropout(nn.Dropout):
@@ -44,7 +45,7 @@ def dropout(x: Tensor, p: float) -> Tensor:
         return x
     if threshold(p) == 0:
         return x * 0
-    if x.device.type == "cpu" and x.dtype in native.TYPES and native.library() is not None:
+    if native.serves(x):
         return native.dropout(x, p)
     dropped: Tensor = _Dropout.apply(x, p)
     return dropped
@@ -76,13 +77,6 @@ def masked(x: Tensor, mask: Tensor) -> Tensor:
     """x where the mask is set, else 0."""
     integer = _INTEGER[x.element_size()]
     return (x.view(integer) & mask.to(integer)).view(x.dtype)
-
-
-def _exchange(model: nn.Module, old: type[nn.Module], new: type[nn.Module]) -> None:
-    """Changes the class, not the module: its name, parameters, hooks and copies stay as they are."""
-    for module in model.modules():
-        if type(module) is old:
-            module.__class__ = new
 
 
 class _Dropout(torch.autograd.Function):
