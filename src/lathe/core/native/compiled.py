@@ -1,4 +1,4 @@
-"""Compiles kernels.c, once for each processor, and loads it.
+"""Compiles the C files of this folder, once for each processor, and loads them as one library.
 
 The library's name ends in a digest of its bytes: one that is cut short or damaged is made again, since what is loaded
 runs, and the system kills a process that runs into its missing part.
@@ -19,7 +19,9 @@ from lathe.core import runtime
 from lathe.core.errors import LatheError
 from lathe.core.report import say
 
-SOURCE = Path(__file__).with_name("kernels.c")
+FOLDER = Path(__file__).parent
+FUNCTIONS = ("attention_forward", "attention_backward", "dropout", "gelu")
+"""What the library must have: a compiler that makes no working library is found out when it is loaded."""
 OPTIONS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-Wno-psabi")
 SECONDS = 60  # a compiler that has not answered by then never will
 
@@ -50,7 +52,7 @@ def _found() -> ctypes.CDLL | str:
 
 def _loaded(file: Path) -> ctypes.CDLL:
     found = ctypes.CDLL(str(file))
-    for name in ("attention_forward", "attention_backward", "dropout", "gelu"):
+    for name in FUNCTIONS:
         if not hasattr(found, name):
             raise Missing(f"{file}: has no {name}; the C compiler does not work")
         getattr(found, name).restype = None
@@ -64,7 +66,8 @@ def _compiled(folder: Path) -> Path:
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise Missing("no C compiler is installed (cc, gcc or clang)")
-    parts = SOURCE.read_text(encoding="ascii"), *OPTIONS, _run(compiler, "--version"), runtime.processor_flags()
+    texts = (file.read_text(encoding="ascii") for file in sorted(FOLDER.glob("*.[ch]")))
+    parts = *texts, *OPTIONS, _run(compiler, "--version"), runtime.processor_flags()
     name = "kernels-" + _short("\0".join(parts).encode())
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _refuse_of_others(folder)
@@ -75,7 +78,8 @@ def _compiled(folder: Path) -> Path:
     say("compiling operations for this processor, once")
     with TemporaryDirectory(dir=folder) as scratch:
         made = Path(scratch) / "kernels.so"
-        _run(compiler, *OPTIONS, "-o", str(made), str(SOURCE), "-lm")
+        sources = [str(file) for file in sorted(FOLDER.glob("*.c"))]
+        _run(compiler, *OPTIONS, "-o", str(made), *sources, "-lm")
         file = folder / f"{name}-{_short(made.read_bytes())}.so"
         os.replace(made, file)
     return file

@@ -1,4 +1,4 @@
-"""The operations of kernels.c with their gradients, for tensors."""
+"""The operations in C with their gradients, for tensors."""
 
 import ctypes
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Rows:
 
 
 class _Attention(ctypes.Structure):
-    """`attention` in kernels.c."""
+    """`attention` in attention.c."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("q", "k", "v")),
