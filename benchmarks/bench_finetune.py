@@ -2,12 +2,10 @@
 
     python benchmarks/bench_finetune.py speed       5 interleaved rounds of 60 steps each
     python benchmarks/bench_finetune.py accuracy    5 seeds each, paired on the rows of validation and test
-    python benchmarks/bench_finetune.py race        seconds of training until the peer's mean final accuracy; 5 seeds
 
 SST-2 sentences, a 22M-parameter encoder, 32 rows a step. Each run is a process of its own: what a user would start.
 """
 
-import gzip
 import json
 import statistics
 import subprocess
@@ -17,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import ROOT, data_set, lathe, peak_gflops, pretrained_encoder, training_curve, write_result
+from common import ROOT, data_set, lathe, peak_gflops, pretrained_encoder, write_result
 
 from lathe import load
 from lathe.core.data import LABELLED
 from lathe.core.data import load as load_rows
 
-STEPS, ROUNDS, SEEDS, BATCH, EVERY = 60, 5, 5, 32, 50
+STEPS, ROUNDS, SEEDS = 60, 5, 5
 FLOPS_PER_TOKEN = 3 * 2 * 6 * 12 * 384**2  # forward and backward, matrix products of six layers; attention left out
 
 
@@ -34,13 +32,13 @@ def speed() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(ROUNDS):
             run = lathe(
-                "finetune", *_options(model, data, 0), f"train.max_steps={STEPS}", "-o", Path(folder) / f"l{number}"
+                "finetune", *options_of(model, data, 0), f"train.max_steps={STEPS}", "-o", Path(folder) / f"l{number}"
             )
             ours.append(run["rows_per_second"])
             tokens.append(run["tokens_per_second"])
             short = ("--max-steps", str(STEPS), "--speed-only")
-            theirs.append(_trainer(model, data, Path(folder) / f"t{number}.json", *short)["rows_per_second"])
-            best.append(_trainer(model, data, Path(folder) / f"b{number}.json", *short, "--best")["rows_per_second"])
+            theirs.append(trainer(model, data, Path(folder) / f"t{number}.json", *short)["rows_per_second"])
+            best.append(trainer(model, data, Path(folder) / f"b{number}.json", *short, "--best")["rows_per_second"])
     ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
     to_best = [a / b for a, b in zip(ours, best, strict=True)]
     result = {
@@ -72,10 +70,10 @@ def accuracies() -> None:
     ours, theirs = [], []
     for seed in range(SEEDS):
         lathe(
-            "finetune", *_options(model, data, seed), "-o", kept / f"lathe-{seed}"
+            "finetune", *options_of(model, data, seed), "-o", kept / f"lathe-{seed}"
         )  # reused where it is there already
         ours.append([int(p.label == gold) for p, gold in zip(load(kept / f"lathe-{seed}")(texts), golds, strict=True)])
-        run = _trainer(model, data, kept / f"trainer-{seed}.json", "--seed", str(seed))
+        run = trainer(model, data, kept / f"trainer-{seed}.json", "--seed", str(seed))
         theirs.append(run["validation"] + run["test"])
     differences = np.array(ours, float) - np.array(theirs, float)  # [seeds, rows]
     low, high = _interval(differences)
@@ -90,51 +88,13 @@ def accuracies() -> None:
     write_result("finetune_accuracy", result)
 
 
-def race() -> None:
-    """Both evaluated every 50 steps on validation and test together; evaluations do not count."""
-    data, model = data_set("sst2_sentences"), pretrained_encoder()
-    kept = ROOT / "runs" / "bench-race"
-    kept.mkdir(parents=True, exist_ok=True)
-    judged = kept / "validation-and-test.jsonl"
-    splits = [gzip.decompress((data / f"{split}.jsonl.gz").read_bytes()) for split in ("validation", "test")]
-    judged.write_bytes(b"".join(splits))
-    ours, theirs = [], []
-    for seed in range(SEEDS):
-        options = [
-            f"base={model}",
-            "task.kind=classify",
-            f"data.train={data}/train.jsonl.gz",
-            f"data.validation={judged}",
-        ]
-        out = kept / f"lathe-{seed}"
-        lathe("finetune", *options, f"train.seed={seed}", f"train.eval_steps={EVERY}", "-o", out)
-        ours.append(training_curve(out, "accuracy"))
-        watched = ("--seed", str(seed), "--eval-every", str(EVERY), "--speed-only")
-        theirs.append(_trainer(model, data, kept / f"trainer-{seed}.json", *watched)["curve"])
-    target = statistics.mean(curve[-1]["accuracy"] for curve in theirs)
-    seconds = {name: [_until(c, target) for c in curves] for name, curves in (("lathe", ours), ("trainer", theirs))}
-    result = {
-        "claim": __doc__.splitlines()[0],
-        "target_accuracy": target,
-        "seconds": seconds,
-        "ratio_of_means": statistics.mean(seconds["trainer"]) / statistics.mean(seconds["lathe"]),
-        "curves": {"lathe": ours, "trainer": theirs},
-    }
-    write_result("finetune_race", result)
-
-
-def _until(curve: list[dict], target: float) -> float:
-    """Seconds until the target; where it was never reached, all of them."""
-    return next((point["seconds"] for point in curve if point["accuracy"] >= target), curve[-1]["seconds"])
-
-
-def _options(model: Path, data: Path, seed: int) -> list[str]:
+def options_of(model: Path, data: Path, seed: int) -> list[str]:
     """All that a user gives; the accuracy of the peer comes with its defaults, too."""
     files = [f"data.{split}={data}/{split}.jsonl.gz" for split in ("train", "validation")]
     return [f"base={model}", "task.kind=classify", *files, f"train.seed={seed}"]
 
 
-def _trainer(model: Path, data: Path, out: Path, *options: str) -> dict:
+def trainer(model: Path, data: Path, out: Path, *options: str) -> dict:
     if not out.is_file():
         script = Path(__file__).with_name("peer_trainer.py")
         command = [sys.executable, str(script), str(model), str(data), str(out), *options]
@@ -154,10 +114,8 @@ def _interval(differences: np.ndarray, resamples: int = 10_000) -> tuple[float, 
 
 
 if __name__ == "__main__":
-    chosen = sys.argv[1:] or ["speed", "accuracy", "race"]
+    chosen = sys.argv[1:] or ["speed", "accuracy"]
     if "speed" in chosen:
         speed()
     if "accuracy" in chosen:
         accuracies()
-    if "race" in chosen:
-        race()

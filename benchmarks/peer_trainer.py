@@ -49,9 +49,8 @@ class Curve(TrainerCallback):
     """Accuracy on validation and test every so many steps, and the seconds of training until then."""
 
     def __init__(self, data: Path, tokenizer, names: list[str], every: int) -> None:
-        self.rows = [
-            row for split in ("validation", "test") for row in Rows(data / f"{split}.jsonl.gz", tokenizer, names).rows
-        ]
+        parts = [Rows(data / f"{split}.jsonl.gz", tokenizer, names).rows for split in ("validation", "test")]
+        self.rows, self.validation = [row for part in parts for row in part], len(parts[0])
         self.collate, self.every = DataCollatorWithPadding(tokenizer), every
         self.points, self.seconds, self.started_s = [], 0.0, 0.0
 
@@ -63,14 +62,16 @@ class Curve(TrainerCallback):
             return
         self.seconds += time.perf_counter() - self.started_s
         model.eval()
-        right = 0
+        right: list[bool] = []
         with torch.inference_mode():
             for start in range(0, len(self.rows), 64):
                 batch = self.collate(self.rows[start : start + 64])
                 gold = batch.pop("labels")
-                right += int((model(**batch).logits.argmax(-1) == gold).sum())
+                right += (model(**batch).logits.argmax(-1) == gold).tolist()
         model.train()
-        self.points.append({"step": state.global_step, "seconds": self.seconds, "accuracy": right / len(self.rows)})
+        of_validation = sum(right[: self.validation]) / self.validation
+        point = {"step": state.global_step, "seconds": self.seconds, "validation": of_validation}
+        self.points.append(point | {"accuracy": sum(right) / len(right)})
         self.started_s = time.perf_counter()
 
 

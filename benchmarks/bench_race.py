@@ -1,0 +1,112 @@
+"""Claim: fine-tuning reaches the accuracy of transformers.Trainer many times sooner.
+
+    python benchmarks/bench_race.py curves    accuracy every 50 steps: 5 seeds of each side, and the peer's 9 settings
+    python benchmarks/bench_race.py pace      seconds a step, in interleaved rounds; nothing else may run
+    python benchmarks/bench_race.py           both, and the result
+
+SST-2 sentences, a 22M-parameter encoder, 32 rows a step; Lathe with its defaults, the peer with its defaults, and the
+peer at its best: bf16, rows of like length together, and the learning rate (of 3) and number of epochs (1 to 3) that
+reach the default peer's final accuracy soonest on the validation rows. The target is the default peer's mean final
+accuracy on validation and test rows. Which step reaches it does not depend on what else the machine does, so curves
+may be made at any time, several at once; the seconds are those steps times the pace.
+"""
+
+import gzip
+import statistics
+import sys
+import tempfile
+from itertools import product
+from pathlib import Path
+
+from bench_finetune import SEEDS, options_of, trainer
+from common import ROOT, data_set, lathe, pretrained_encoder, training_curve, write_result
+
+EVERY, ROUNDS, PACE_STEPS = 50, 3, 217  # an epoch
+RATES, EPOCHS = ("5e-5", "1e-4", "2e-4"), (1, 2, 3)
+KEPT = ROOT / "runs" / "bench-race"
+
+
+def curves() -> dict[str, list[list[dict]]]:
+    """Of each side and seed; runs that are there are used again."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    default = [peer_curve(seed) for seed in range(SEEDS)]
+    chosen = best_setting(statistics.mean(curve[-1]["validation"] for curve in default))
+    best = [peer_curve(seed, *chosen) for seed in range(SEEDS)]
+    return {"lathe": [our_curve(seed) for seed in range(SEEDS)], "trainer": default, "trainer_best": best}
+
+
+def peer_curve(seed: int, *setting: str) -> list[dict]:
+    watched = ("--seed", str(seed), "--eval-every", str(EVERY), "--speed-only", *setting)
+    name = "-".join(["trainer", str(seed), *(part.strip("-") for part in setting)])
+    return trainer(pretrained_encoder(), data_set("sst2_sentences"), KEPT / f"{name}.json", *watched)["curve"]
+
+
+def our_curve(seed: int) -> list[dict]:
+    data, judged, out = data_set("sst2_sentences"), KEPT / "validation-and-test.jsonl", KEPT / f"lathe-{seed}"
+    splits = [gzip.decompress((data / f"{split}.jsonl.gz").read_bytes()) for split in ("validation", "test")]
+    judged.write_bytes(b"".join(splits))
+    options = [o for o in options_of(pretrained_encoder(), data, seed) if not o.startswith("data.validation=")]
+    lathe("finetune", *options, f"data.validation={judged}", f"train.eval_steps={EVERY}", "-o", out)
+    return training_curve(out, "accuracy")
+
+
+def best_setting(target: float) -> tuple[str, ...]:
+    """Of the peer's settings the one that reaches ``target`` on validation in the fewest steps, seed 0."""
+    settings = [("--best", "--learning-rate", rate, "--epochs", str(epochs)) for rate, epochs in product(RATES, EPOCHS)]
+    return min(settings, key=lambda setting: steps_until(peer_curve(0, *setting), target, "validation"))
+
+
+def steps_until(curve: list[dict], target: float, figure: str = "accuracy") -> float:
+    """Steps to the first evaluation at ``target``; infinite where there is none."""
+    return next((point["step"] for point in curve if point[figure] >= target), float("inf"))
+
+
+def pace() -> dict[str, list[float]]:
+    """Seconds a step of each side, over an epoch, in interleaved rounds."""
+    data, model = data_set("sst2_sentences"), pretrained_encoder()
+    found: dict[str, list[float]] = {"lathe": [], "trainer": [], "trainer_best": []}
+    short = ("--max-steps", str(PACE_STEPS), "--speed-only")
+    with tempfile.TemporaryDirectory() as scratch:
+        for number in range(ROUNDS):
+            out = Path(scratch) / f"lathe-{number}"
+            lathe("finetune", *options_of(model, data, 0), f"train.max_steps={PACE_STEPS}", "-o", out)
+            found["lathe"].append(training_curve(out, "accuracy")[-1]["seconds"] / PACE_STEPS)
+            for name, extra in (("trainer", ()), ("trainer_best", ("--best",))):
+                run = trainer(model, data, Path(scratch) / f"{name}-{number}.json", *short, *extra)
+                found[name].append(run["seconds"] / PACE_STEPS)
+    return found
+
+
+def main() -> None:
+    if sys.argv[1:] == ["curves"]:
+        curves()
+        return
+    paces = pace()
+    if sys.argv[1:] == ["pace"]:
+        print(paces)
+        return
+    found = curves()
+    target = statistics.mean(curve[-1]["accuracy"] for curve in found["trainer"])
+    steps = {side: [steps_until(curve, target) for curve in of_side] for side, of_side in found.items()}
+    never = {side: sum(s == float("inf") for s in of_side) for side, of_side in steps.items()}
+    ends = {side: of_side[0][-1]["step"] for side, of_side in found.items()}
+    # A run that never gets there counts with all of its steps: less than it would need.
+    counted = {side: [min(s, ends[side]) for s in of_side] for side, of_side in steps.items()}
+    seconds = {side: statistics.mean(counted[side]) * statistics.median(paces[side]) for side in found}
+    result = {
+        "claim": __doc__.splitlines()[0],
+        "target_accuracy": target,
+        "steps_to_target": counted,
+        "never_reached": never,
+        "seconds_a_step": paces,
+        "seconds_to_target": seconds,
+        "ratio_to_default": seconds["trainer"] / seconds["lathe"],
+        "ratio_to_best": seconds["trainer_best"] / seconds["lathe"],
+        "best_setting": best_setting(statistics.mean(curve[-1]["validation"] for curve in found["trainer"])),
+        "curves": found,
+    }
+    write_result("finetune_race", result)
+
+
+if __name__ == "__main__":
+    main()
