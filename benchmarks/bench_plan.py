@@ -155,7 +155,7 @@ def train(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         bundle = importlib.import_module(f"lathe.{verb}").run(recipe, Path(folder) / "run")
         seconds = sum(line["seconds"] for line in read_log(bundle.path) if line["event"] == "step")
-    ahead = training_bytes(recipe.base) if verb == "finetune" else 0
+    ahead = training_bytes(recipe.base, recipe.train.batch_size) if verb == "finetune" else 0
     _keep(name, "measured", {"memory": runtime.memory_in_use()[1] - before[0] + ahead, "seconds": seconds})
 
 

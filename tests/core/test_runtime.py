@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from lathe.core import runtime
 
@@ -28,3 +29,19 @@ def test_memory_ahead_is_resident_when_the_block_ends() -> None:
 def test_memory_ahead_lets_errors_through(size: int) -> None:
     with pytest.raises(ValueError, match="mine"), runtime.memory_ahead(size):
         raise ValueError("mine")
+
+
+def test_memory_ahead_leaves_what_others_write_meanwhile() -> None:
+    with runtime.memory_ahead(64 << 20) as size:
+        written = [torch.full((1 << 20,), float(number)) for number in range(8)]
+    assert size in (0, 64 << 20)
+    assert all((tensor == number).all() for number, tensor in enumerate(written))
+
+
+def test_zero_pages_are_zeros_that_can_be_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "MANY_BYTES", 1)
+    zeros = runtime.zero_pages(torch.ones(300, 7))
+    assert zeros.shape == (300, 7) and zeros.dtype == torch.float32 and not zeros.any()
+    zeros[299] += 2
+    assert zeros.sum() == 14
+    assert runtime.zero_pages(torch.ones(0, 7)).shape == (0, 7)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
+from torch._subclasses.fake_tensor import is_fake
 from transformers import PreTrainedModel
 
 from lathe.core import activations, checkpoint, learn, packing, parallel, tables
@@ -121,12 +122,20 @@ def quicken(model: PreTrainedModel) -> str | None:
 
     Undone by `plain`. Returns why it runs padded, where it does.
     """
+    _own_weights(model)
     packing.fast_dropout(model)
     activations.fuse(model)
     reason = packing.enable(model)
     if reason is None:
         tables.keep_gradients(model)
     return reason
+
+
+def _own_weights(model: PreTrainedModel) -> None:
+    """Weights that were opened are a file's pages: whoever writes to it changes them, and our first update is slow."""
+    for parameter in model.parameters():
+        if parameter.device.type == "cpu" and not is_fake(parameter):
+            parameter.data = parameter.data.clone()
 
 
 def plain(model: PreTrainedModel) -> None:

@@ -160,7 +160,7 @@ def train_step(
     values = {name: total / max(items[name], 1) for name, total in sums.items()}
     weights = dict(ChainMap(*parallel.gather(weights)))  # a rank without rows knows none
     loss = sum(weights[name] * value for name, value in values.items())
-    norm = tables.clip(model, config.max_grad_norm)
+    norm = tables.norm(model)
     if objection := state.health.objection(loss, norm, config.spike_sigma):
         raise BadStep(
             state.step + 1,
@@ -170,9 +170,7 @@ def train_step(
         )
     rate = config.learning_rate * learning_rate_factor(config, state.step, total)
     for optimizer in state.optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
+        optim.update(optimizer, model, rate, optim.clip_factor(norm, config.max_grad_norm))
     if state.average is not None:
         state.average.update()
     state.step += 1

@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from lathe.core import native, tables
+from lathe.core.adamw import OnePassAdamW
 from lathe.core.muon import StackedMuon
 from lathe.core.recipe import recipe
 
-Groups: TypeAlias = list[dict[str, object]]
+Groups: TypeAlias = list[dict[str, Any]]
 Optimizers: TypeAlias = tuple[torch.optim.Optimizer, ...]
 """Update rules that share the parameters of a model among them."""
 
@@ -39,6 +41,8 @@ class AdamW:
 
     def over(self, groups: Groups) -> torch.optim.Optimizer:
         betas = (self.adam_beta1, self.adam_beta2)
+        if native.takes([parameter for group in groups for parameter in group["params"]]):
+            return OnePassAdamW(groups, lr=0.0, betas=betas, eps=self.adam_epsilon)
         return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=self.adam_epsilon, fused=True)
 
 
@@ -149,6 +153,24 @@ def groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> Groups:
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
+
+
+def update(optimizer: torch.optim.Optimizer, model: nn.Module, rate: float, factor: float) -> None:
+    """One step at learning rate ``rate``, with gradients times ``factor``: that of clipping."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    kept = tables.kept(model)
+    if isinstance(optimizer, OnePassAdamW):
+        optimizer.update(factor, kept)
+        return
+    if factor != 1:
+        tables.scale([p for group in optimizer.param_groups for p in group["params"]], kept, factor)
+    optimizer.step()
+
+
+def clip_factor(norm: float, max_norm: float) -> float:
+    """What gradients of this norm are multiplied by: 1 up to ``max_norm``; as torch has it."""
+    return max_norm / (norm + 1e-6) if norm > max_norm else 1.0
 
 
 def state_tensors(optimizers: Optimizers, model: nn.Module) -> dict[str, Tensor]:

@@ -127,6 +127,8 @@ def kind_of(operation: str) -> str:
     ('norms', 'optimizer', 'bookkeeping')
     """
     name = operation.removeprefix("aten::").removeprefix("mkldnn::").strip("_")
+    if operation in KINDS:  # what Lathe does by itself goes by its kind
+        return operation
     if not operation.startswith(("aten::", "mkldnn::")):
         return "bookkeeping"
     for kind, words in KINDS.items():

@@ -19,10 +19,14 @@ from types import FrameType
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
+from torch._subclasses.fake_tensor import is_fake
 
 from lathe.core.errors import LatheError, Stopped
 
 Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
+
+MANY_BYTES = 64 << 20
+"""From here on numbers that may stay 0 are worth pages of their own."""
 
 
 def go_offline() -> None:
@@ -222,6 +226,7 @@ def memory_ahead(size: int) -> Iterator[int]:
     if libc is None or not block:
         yield 0
         return
+    libc.free(block)  # it stays with this process, and goes to whoever asks next, with memory or before it has any
     enough = threading.Event()
     thread = threading.Thread(target=_populate, args=(libc, block, size, enough), daemon=True)
     thread.start()
@@ -231,15 +236,26 @@ def memory_ahead(size: int) -> Iterator[int]:
     finally:
         enough.set()  # after an error nobody waits for the rest
         thread.join()
-        libc.free(block)  # what has been taken stays with this process
 
 
 def _populate(libc: ctypes.CDLL, block: int, size: int, enough: threading.Event) -> None:
+    """Give memory to pages that have none; what is in the others stays."""
     slice_bytes, populate = 32 << 20, 23  # MADV_POPULATE_WRITE; Linux before 5.14 has none, and nothing changes
     for start in range(0, size, slice_bytes):
         if enough.is_set():
             return
         _advise(libc, block + start, min(slice_bytes, size - start), populate)
+
+
+def zero_pages(like: torch.Tensor) -> torch.Tensor:
+    """Zeros like ``like``, contiguous; of large ones on a CPU the system gives memory for pages that are written to.
+
+    Smaller ones come from the heap: its pages are larger, and are there already (`memory_ahead`).
+    """
+    if like.device.type != "cpu" or like.nbytes < MANY_BYTES or is_fake(like):
+        return torch.zeros_like(like)
+    pages = mmap.mmap(-1, like.nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(pages, dtype=like.dtype).view(like.shape)
 
 
 def free_memory() -> int:

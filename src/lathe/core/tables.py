@@ -1,10 +1,11 @@
 """Embedding tables whose gradient costs what a batch costs, not what the vocabulary costs.
 
 In every step torch makes a new gradient of the whole table [V, D], zeros but for a few hundred rows, and its norm reads
-all of it. Here the gradient stays where it is, and only the rows that the last step touched are zeroed; the norm and
-clipping look at touched rows. The numbers are the same.
+all of it. Here the gradient stays where it is, and only the rows that the last step touched are zeroed; the norm,
+clipping and AdamW look at touched rows. The numbers are the same.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers import PreTrainedModel
 
-from lathe.core import parallel
+from lathe.core import native, parallel
+from lathe.core.runtime import zero_pages
 
 SMALLEST = 1 << 20  # numbers in a table: nothing is gained with fewer
 
@@ -45,39 +47,47 @@ def add_up(model: nn.Module) -> None:
     """
     if parallel.ranks().size == 1:
         return
-    tables = {id(module.weight): module for module in model.modules() if isinstance(module, Table)}
+    tables = kept(model)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     have = parallel.gather("".join("-+"[parameter.grad is not None] for parameter in trained))
     reached = [parameter for parameter, *marks in zip(trained, *have, strict=True) if "+" in marks]
     for parameter in (parameter for parameter in reached if parameter.grad is None):
-        if (table := tables.get(id(parameter))) is not None:
+        if (table := tables.get(parameter)) is not None:
             table.add(torch.empty(0, dtype=torch.int64), parameter.new_empty(0, parameter.shape[1]))
         else:
             parameter.grad = torch.zeros_like(parameter)
-    kept = []
-    for table in (tables[id(parameter)] for parameter in reached if id(parameter) in tables):
+    parts = []
+    for table in (tables[parameter] for parameter in reached if parameter in tables):
         ids = torch.tensor(sorted(set().union(*parallel.gather(table.touched().tolist()))), dtype=torch.int64)
-        kept.append((table, ids, table.rows(ids)))
-    dense = [parameter.grad for parameter in reached if parameter.grad is not None and id(parameter) not in tables]
-    parallel.add_up_tensors([*dense, *(rows for _, _, rows in kept)])
-    for table, ids, rows in kept:
+        parts.append((table, ids, table.rows(ids)))
+    dense = [parameter.grad for parameter in reached if parameter.grad is not None and parameter not in tables]
+    parallel.add_up_tensors([*dense, *(rows for _, _, rows in parts)])
+    for table, ids, rows in parts:
         table.grad.index_copy_(0, ids, rows)
         table.ids = (ids,)
 
 
-def clip(model: nn.Module, max_norm: float) -> float:
-    """The norm of all gradients; they are scaled down where it is above ``max_norm``, and not touched otherwise."""
-    tables = {id(module.weight): module for module in model.modules() if isinstance(module, Table)}
-    dense = [p.grad for p in model.parameters() if p.grad is not None and id(p) not in tables]
-    kept = [(table, table.touched()) for table in tables.values() if table.weight.grad is not None]
-    norm = float(nn.utils.get_total_norm([*dense, *(table.rows(ids) for table, ids in kept)]))
-    if norm > max_norm:
-        factor = max_norm / (norm + 1e-6)  # as torch has it
-        for gradient in dense:
-            gradient.mul_(factor)
-        for table, ids in kept:
+def kept(model: nn.Module) -> dict[Tensor, "Table"]:
+    """The tables that keep their gradient, by their weight."""
+    return {module.weight: module for module in model.modules() if isinstance(module, Table)}
+
+
+def norm(model: nn.Module) -> float:
+    """The norm of all gradients."""
+    tables = kept(model)
+    reached = [parameter for parameter in model.parameters() if parameter.grad is not None]
+    rows = [tables[p].rows(tables[p].touched()) for p in reached if p in tables]
+    return native.norm([p.grad for p in reached if p.grad is not None and p not in tables] + rows)
+
+
+def scale(parameters: Iterable[Tensor], tables: Mapping[Tensor, "Table"], factor: float) -> None:
+    """Multiply the gradients of ``parameters``; ``tables`` are the owners of those that keep theirs."""
+    for parameter in parameters:
+        if parameter.grad is not None and (table := tables.get(parameter)) is not None:
+            ids = table.touched()
             table.grad.index_copy_(0, ids, table.rows(ids) * factor)
-    return norm
+        elif parameter.grad is not None:
+            parameter.grad.mul_(factor)
 
 
 class Table(nn.Embedding):
@@ -94,8 +104,12 @@ class Table(nn.Embedding):
 
     def touched(self) -> Tensor:
         """Rows that the gradient has reached, each once.  [n]"""
-        ids: Tensor = torch.cat(self.ids).unique()
+        ids: Tensor = self.reached().unique()
         return ids
+
+    def reached(self) -> Tensor:
+        """The same; they may repeat.  [n]"""
+        return torch.cat(self.ids)
 
     def rows(self, ids: Tensor) -> Tensor:
         """A copy of these rows of the gradient.  [n, D]"""
@@ -119,7 +133,7 @@ class Table(nn.Embedding):
 
     def _zeros(self) -> Tensor:
         if self.kept is None or self.kept.device != self.weight.device:
-            self.kept = torch.zeros_like(self.weight)
+            self.kept = zero_pages(self.weight)
         elif self.ids:
             self.kept.index_fill_(0, torch.cat(self.ids), 0)
         self.ids = ()

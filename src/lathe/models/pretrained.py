@@ -15,7 +15,12 @@ from lathe.core.bundle import Runtime
 from lathe.core.errors import BundleError, LatheError
 from lathe.core.fit import plain
 from lathe.core.keyed import scalar_seed
-from lathe.core.runtime import device
+from lathe.core.runtime import MANY_BYTES, device
+
+KEPT_BYTES = 136
+"""What a layer keeps for the backward pass, for each token and each number of its width: 34 float32."""
+SHORT_ROW = 40
+"""Tokens: longer rows take the rest of their memory when they come."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +137,20 @@ def new_model(auto_model: Any, config: PretrainedConfig, seed: int) -> PreTraine
     return _placed(auto_model.from_config(config))
 
 
-def training_bytes(folder: Path) -> int:
-    """About what training the weights of a folder takes on a CPU: gradients, two moments, and as much again."""
-    return 4 * sum(file.stat().st_size for file in folder.glob("*.safetensors")) if device().type == "cpu" else 0
+def training_bytes(folder: Path, rows: int) -> int:
+    """About what training the weights of a folder takes on a CPU, with steps of ``rows`` short rows.
+
+    Weights, gradients and two moments, of a large word table the weights alone, and what layers keep for the backward
+    pass.
+    """
+    if device().type != "cpu":
+        return 0
+    config = open_config(folder)
+    width, layers = (getattr(config, name, 0) for name in ("hidden_size", "num_hidden_layers"))
+    weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    table = 4 * width * getattr(config, "vocab_size", 0)
+    mostly_zero = 3 * min(weights, table) if table >= MANY_BYTES else 0  # `zero_pages`
+    return 4 * weights - mostly_zero + KEPT_BYTES * layers * width * rows * SHORT_ROW
 
 
 def _placed(model: Any) -> PreTrainedModel:

@@ -6,5 +6,19 @@ why. They draw their randomness from seeds that torch's global generator gives: 
 
 from lathe.core.native.compiled import library, missing
 from lathe.core.native.operations import Rows, attention, dropout, gelu, serves, suits
+from lathe.core.native.optimizer import Update, adamw, norm, takes
 
-__all__ = ["Rows", "attention", "dropout", "gelu", "library", "missing", "serves", "suits"]
+__all__ = [
+    "Rows",
+    "Update",
+    "adamw",
+    "attention",
+    "dropout",
+    "gelu",
+    "library",
+    "missing",
+    "norm",
+    "serves",
+    "suits",
+    "takes",
+]
