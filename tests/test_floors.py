@@ -59,20 +59,8 @@ CORE = [
         "activations",
         "tables",
     ],
-    *[
-        "average",
-        "recompute",
-        "muon",
-        "adamw",
-        "optim",
-        "checkpoint",
-        "health",
-        "learn",
-        "fit",
-        "ready",
-        "dry",
-        "trial",
-    ],
+    *["average", "recompute", "muon", "adamw", "optim", "checkpoint", "health"],
+    *["learn", "fit", "ready", "dry", "trial"],
     *["stats", "predictor", "measure"],
 ]
 # Rooms of core that see less than their place would allow.

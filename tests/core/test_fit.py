@@ -161,6 +161,49 @@ def test_a_signal_saves_within_the_step_and_the_same_run_goes_on(lab):
     assert lab.end("broken") == lab.end("whole")
 
 
+@pytest.mark.parametrize("moment", ["the last step", "the last save"])
+def test_a_signal_at_the_end_is_not_lost_and_the_run_that_goes_on_has_all_steps(lab, monkeypatch, moment):
+    lab.run("whole", train())
+    save, memory = fit._save, {"seen": 0}
+
+    def signalled(*arguments):
+        if moment == "the last save" and memory["seen"] == STEPS:
+            signal.raise_signal(signal.SIGTERM)
+        save(*arguments)
+
+    monkeypatch.setattr(fit, "_save", signalled)
+    with pytest.raises(Stopped, match=f"stopped after the last of {STEPS} steps, all saved in .*broken; run the same"):
+        for step in fit.fit(lab.build(), lab.course, train(), lab.work("broken"), memory):
+            memory["seen"] += 1
+            if moment == "the last step" and step.number == STEPS:
+                signal.raise_signal(signal.SIGTERM)
+    assert lab.end("broken") == lab.end("whole")
+    assert list(fit.fit(lab.build(), lab.course, train(), lab.work("broken"), {})) == []
+
+
+@pytest.mark.parametrize("first", ["", "no compiler"])
+def test_a_run_that_goes_on_with_other_operations_says_so(lab, monkeypatch, capsys, first):
+    for missing in (first, first, "" if first else "no compiler"):
+        capsys.readouterr()
+        monkeypatch.setattr(fit.native, "missing", lambda missing=missing: missing or None)
+        fit.settled(train(), lab.work("run"))
+        told = capsys.readouterr().err
+        assert ("could not be compiled: no compiler" in told) == bool(missing)
+        assert ("which draw other dropout" in told) == (missing != first)
+
+
+def test_weights_are_no_longer_those_of_a_file_when_training_begins(lab, tmp_path):
+    lab.build().save_pretrained(tmp_path / "model")
+    model = type(lab.build()).from_pretrained(tmp_path / "model")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    fit.quicken(model)
+    with (tmp_path / "model" / "model.safetensors").open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        file.write(bytes(size))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
 def spoilt(lab, row, factor):
     """The run's course with a bad row; and the steps that hold it."""
     ids = tuple(lab.course.source[row]["input_ids"])

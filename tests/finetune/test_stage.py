@@ -1,6 +1,7 @@
 """Fine-tuning as a user starts it: what comes out, what is said, what is refused, and what survives a stop."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,12 @@ from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassificatio
 from lathe import load
 from lathe.core import fit as fit_module
 from lathe.core.digest import file_digest
-from lathe.core.errors import DataError, RecipeError
+from lathe.core.errors import DataError, LatheError, RecipeError
 from lathe.core.learn import BadStep
 from lathe.core.recipe import parse
 from lathe.core.work import read_log
 from lathe.finetune import Recipe, run
-from lathe.tasks import Classify
+from lathe.tasks import Classify, training
 
 ROWS = [("good film", "pos"), ("great plot", "pos"), ("bad film", "neg"), ("awful plot", "neg")]
 
@@ -132,6 +133,19 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(recipe, tmp
     digests = [file_digest(run(recipe(train={"seed": seed}), tmp_path / f"{i}").path / "model.safetensors")
                for i, seed in enumerate((0, 0, 1))]  # fmt: skip
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_score_that_is_no_number_is_never_the_best_and_none_at_all_is_an_error(recipe, tmp_path, monkeypatch):
+    evaluate, scores = training.score, iter([math.nan, 0.5, math.nan])
+
+    def scored(predictor, examples):
+        return evaluate(predictor, examples) | {"accuracy": next(scores, math.nan)}
+
+    monkeypatch.setattr(training, "score", scored)
+    train = {"max_steps": 3, "eval_steps": 1}
+    assert run(recipe(train=train), tmp_path / "out").manifest.scores["best_step"] == 2
+    with pytest.raises(LatheError, match="validation accuracy: no evaluation found a number"):
+        run(recipe(train=train), tmp_path / "none")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import torch
 from torch._subclasses.fake_tensor import is_fake
 from transformers import PreTrainedModel
 
-from lathe.core import activations, checkpoint, learn, packing, parallel, tables
+from lathe.core import activations, checkpoint, learn, native, packing, parallel, tables
 from lathe.core.average import Average
 from lathe.core.batches import Plan, Source, StepBatches, ahead, batches
 from lathe.core.checkpoint import tensors_digest
@@ -23,7 +23,7 @@ from lathe.core.keyed import row_seeds
 from lathe.core.learn import BadStep, State, Step, Train
 from lathe.core.recompute import keep_activations, recompute_layers
 from lathe.core.report import Meter, progress, say
-from lathe.core.runtime import StopFlag, autocast, dtype_of, stop_flag
+from lathe.core.runtime import StopFlag, autocast, device, dtype_of, stop_flag
 from lathe.core.types import Objective, Symbols
 from lathe.core.work import Work
 
@@ -82,20 +82,26 @@ def fit(
                 _record(step, work, meter)
                 with _to_be_saved(average):
                     yield step
-            asked = StopFlag(max(parallel.gather(stop.signum)))  # a signal to one rank stops all after the same step
+            asked = _asked_of_any(stop)
             last = bool(asked.signum) or step.number == course.total
             if last or _is_due(step, config, saved_s):
                 _save(saver, model, state, config, memory, work, last)
                 saved_s = time.perf_counter()
             saver.check()
-            if asked.signum:
+            if asked.signum and step.number < course.total:
                 parallel.barrier()  # nobody leaves, and is missed, before all is saved
-            asked.raise_if_set(f"step {step.number} of {course.total}, saved in {work.path}")
+                asked.raise_if_set(f"step {step.number} of {course.total}, saved in {work.path}")
+    _asked_of_any(stop).raise_if_set(f"the last of {course.total} steps, all saved in {work.path}")
     _refuse_unlike(model, course, state)
     if not parallel.leads():
         raise parallel.Released
     if average is not None:
         average.exchange()
+
+
+def _asked_of_any(stop: StopFlag) -> StopFlag:
+    """A signal to one rank stops all, after the same step."""
+    return StopFlag(max(parallel.gather(stop.signum)))
 
 
 def _prepared(model: PreTrainedModel, plan: Plan, config: Train) -> Plan:
@@ -148,10 +154,29 @@ def plain(model: PreTrainedModel) -> None:
 
 
 def settled(config: T, work: Work) -> T:
-    """The options with the precision that this run began with: a busy machine must not resume in another one."""
+    """The options with the precision that this run began with: a busy machine must not resume in another one.
+
+    Says where Lathe's operations in C are missing, or a run goes on with others than it began with.
+    """
+    _tell_of_operations(work)
     choose = lambda: "bf16" if dtype_of(config.precision) == torch.bfloat16 else "fp32"  # noqa: E731
     chosen = parallel.once(lambda: work.settle("precision", choose))
     return replace(config, precision="bf16" if chosen == "bf16" else "fp32")
+
+
+def _tell_of_operations(work: Work) -> None:
+    if device().type != "cpu":
+        return
+    missing = native.missing()
+    now = "torch's" if missing else "Lathe's in C"
+    began = parallel.once(lambda: work.settle("operations", lambda: now))
+    if missing:
+        say(f"operations: torch's, which are slower; Lathe's could not be compiled: {missing}")
+    if began != now:
+        say(
+            f"{work.path}: began with {began} operations and goes on with {now}, which draw other dropout: it does not "
+            "end with the weights of an unbroken run"
+        )
 
 
 def _refuse_unlike(model: PreTrainedModel, course: Course, state: State) -> None:
@@ -287,7 +312,7 @@ def _loss_alone(model: PreTrainedModel, course: Course, config: Train, epoch: in
 
 
 def keep_best(work: Work, model: PreTrainedModel, memory: dict[str, Any], step: int, score: float) -> None:
-    """Keep the weights of the highest ``score`` so far; the earliest one wins a draw."""
+    """Keep the weights of the highest ``score`` so far; the earliest one wins a draw, and NaN never is the highest."""
     if score > memory.get("best_score", float("-inf")):
         memory |= {"best_score": score, "best_step": step}
         checkpoint.save(work.path / "best", step, learn.saved_tensors(model), {}, keep=1)

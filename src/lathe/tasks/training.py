@@ -6,6 +6,7 @@ from pydantic import Field
 from transformers import PreTrainedModel
 
 from lathe.core.batches import Plan, Source, StepSize
+from lathe.core.errors import LatheError
 from lathe.core.fit import Course, fit, keep_best
 from lathe.core.learn import Train
 from lathe.core.predictor import TaskPredictor
@@ -55,6 +56,11 @@ def train_on(
             found = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
             say(f"step {step.number} of {total}: validation {found}")
             keep_best(work, model, memory, step.number, scores[selector])
+    if "best_step" not in memory:
+        raise LatheError(
+            f"validation {selector}: no evaluation found a number above -inf, so no step is the best; look at the rows "
+            "of data.validation, and lower train.learning_rate if the loss rose"
+        )
     return {"best_step": memory["best_step"], "steps": total}
 
 
