@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +28,8 @@ Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
 
 MANY_BYTES = 64 << 20
 """From here on numbers that may stay 0 are worth pages of their own."""
+SLICE_BYTES = 2 << 20
+"""Of memory that is taken at once: meanwhile no other thread of this process gets addresses."""
 
 
 def go_offline() -> None:
@@ -227,24 +230,26 @@ def memory_ahead(size: int) -> Iterator[int]:
         yield 0
         return
     libc.free(block)  # it stays with this process, and goes to whoever asks next, with memory or before it has any
-    enough = threading.Event()
-    thread = threading.Thread(target=_populate, args=(libc, block, size, enough), daemon=True)
-    thread.start()
-    try:
-        yield size
-        thread.join()
-    finally:
-        enough.set()  # after an error nobody waits for the rest
-        thread.join()
+    work = (libc, block, size, iter(range(0, size, SLICE_BYTES)))
+    with ThreadPoolExecutor(cores(), "memory") as threads:
+        threads.submit(_populate, *work)
+        try:
+            yield size
+        except BaseException:
+            for _ in work[-1]:  # nobody waits for the rest
+                pass
+            raise
+        for _ in range(
+            cores() - 1
+        ):  # the caller's cores are free, and in the first steps one alone would take the rest
+            threads.submit(_populate, *work)
 
 
-def _populate(libc: ctypes.CDLL, block: int, size: int, enough: threading.Event) -> None:
+def _populate(libc: ctypes.CDLL, block: int, size: int, starts: Iterator[int]) -> None:
     """Give memory to pages that have none; what is in the others stays."""
-    slice_bytes, populate = 32 << 20, 23  # MADV_POPULATE_WRITE; Linux before 5.14 has none, and nothing changes
-    for start in range(0, size, slice_bytes):
-        if enough.is_set():
-            return
-        _advise(libc, block + start, min(slice_bytes, size - start), populate)
+    populate = 23  # MADV_POPULATE_WRITE; Linux before 5.14 has none, and nothing changes
+    for start in starts:
+        _advise(libc, block + start, min(SLICE_BYTES, size - start), populate)
 
 
 def zero_pages(like: torch.Tensor) -> torch.Tensor:

@@ -119,7 +119,7 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     check_folder(recipe.base)
     with runtime.memory_ahead(ahead(recipe)):
         inputs = _read(recipe, work)
-        opened = _open(recipe, inputs)
+    opened = _open(recipe, inputs)
     size = f"{opened.model.config.model_type}, {opened.model.num_parameters():,} parameters"
     say(f"{recipe.base}: {size}; new weights: {summary(opened.new) or 'none'}")
     scores = _train(settled(recipe.train, work), inputs, opened.model, work)
