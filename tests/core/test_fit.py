@@ -136,6 +136,17 @@ def test_a_run_stopped_anywhere_ends_as_the_unbroken_one(lab, monkeypatch, layou
     assert lab.log("broken") == lab.log("whole")
 
 
+def test_a_table_that_keeps_its_gradient_survives_stops_beside_an_average(lab, monkeypatch):
+    monkeypatch.setattr(fit.tables, "SMALLEST", 1)
+    config = train(ema_decay=0.9, save_steps=2)
+    lab.run("whole", config)
+    for stop in (1, 4, 9, STEPS - 1):
+        lab.run("broken", config, stop)
+    model = lab.run("broken", config)
+    assert isinstance(model.get_input_embeddings(), fit.tables.Table)
+    assert lab.end("broken") == lab.end("whole")
+
+
 @pytest.mark.parametrize("stop", [1, 4, 9, STEPS - 1])
 def test_a_kill_between_two_saves_takes_the_lost_steps_again(lab, stop):
     config = train(save_steps=3)

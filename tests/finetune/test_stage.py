@@ -16,6 +16,8 @@ from lathe.core.learn import BadStep
 from lathe.core.recipe import parse
 from lathe.core.work import read_log
 from lathe.finetune import Recipe, run
+from lathe.finetune.stage import ahead
+from lathe.models import pretrained
 from lathe.tasks import Classify, training
 
 ROWS = [("good film", "pos"), ("great plot", "pos"), ("bad film", "neg"), ("awful plot", "neg")]
@@ -133,6 +135,19 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(recipe, tmp
     digests = [file_digest(run(recipe(train={"seed": seed}), tmp_path / f"{i}").path / "model.safetensors")
                for i, seed in enumerate((0, 0, 1))]  # fmt: skip
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_memory_is_taken_ahead_for_weights_gradients_moments_and_layers_but_not_for_what_stays_0(recipe, monkeypatch):
+    def asked(**options):
+        return ahead(recipe(train=options))
+
+    monkeypatch.setattr(pretrained, "device", lambda: torch.device("cpu"))
+    weights = sum(file.stat().st_size for file in recipe().base.glob("*.safetensors"))
+    config = pretrained.open_config(recipe().base)
+    assert asked(batch_size=16) - asked(batch_size=8) == asked(batch_size=8) - 4 * weights > 0
+    whole = asked()
+    monkeypatch.setattr(pretrained, "MANY_BYTES", 1)
+    assert whole - asked() == 3 * 4 * config.vocab_size * config.hidden_size
 
 
 def test_a_score_that_is_no_number_is_never_the_best_and_none_at_all_is_an_error(recipe, tmp_path, monkeypatch):

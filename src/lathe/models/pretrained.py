@@ -146,9 +146,10 @@ def training_bytes(folder: Path, rows: int) -> int:
     if device().type != "cpu":
         return 0
     config = open_config(folder)
-    width, layers = (getattr(config, name, 0) for name in ("hidden_size", "num_hidden_layers"))
+    names = ("hidden_size", "num_hidden_layers", "vocab_size")
+    width, layers, words = (getattr(config, name, None) or 0 for name in names)
     weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    table = 4 * width * getattr(config, "vocab_size", 0)
+    table = 4 * width * words
     mostly_zero = 3 * min(weights, table) if table >= MANY_BYTES else 0  # `zero_pages`
     return 4 * weights - mostly_zero + KEPT_BYTES * layers * width * rows * SHORT_ROW
 
