@@ -1,4 +1,4 @@
-"""The machine: memory that is taken ahead of its use."""
+"""The machine: memory that is taken ahead of its use, draws, and what the collector looks at."""
 
 import subprocess
 import sys
@@ -45,3 +45,10 @@ def test_zero_pages_are_zeros_that_can_be_written_to(monkeypatch: pytest.MonkeyP
     zeros[299] += 2
     assert zeros.sum() == 14
     assert runtime.zero_pages(torch.ones(0, 7)).shape == (0, 7)
+
+
+def test_draws_are_those_that_torch_makes_from_this_seed() -> None:
+    torch.manual_seed(7)
+    theirs = torch.rand(4)
+    runtime.draw_from(7)
+    assert torch.equal(torch.rand(4), theirs)

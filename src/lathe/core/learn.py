@@ -20,7 +20,7 @@ from lathe.core.health import Health
 from lathe.core.keyed import scalar_seed
 from lathe.core.optim import AdamW, AnyOptimizer, AnySchedule, Linear, Optimizers
 from lathe.core.recipe import recipe
-from lathe.core.runtime import Precision, autocast, dtype_of
+from lathe.core.runtime import Precision, autocast, draw_from, dtype_of
 from lathe.core.types import Batch, Objective, Part, upcast
 
 MODEL, OPTIMIZER, AVERAGE = "model/", "optimizer/", "average/"
@@ -139,7 +139,7 @@ def train_step(
 ) -> Step:
     """One optimizer step, the same however its rows are cut into micro-batches and dealt to ranks."""
     started_s = time.perf_counter()
-    model.train()  # here, not in train(): the caller may have evaluated between two steps
+    _set_to_learn(model)  # here, not in train(): the caller may have evaluated between two steps
     place, dtype = next(model.parameters()).device, dtype_of(config.precision)
     ranks, items = parallel.ranks(), parallel.add_up(_sum_items(step.micro))
     totals: dict[str, Tensor] = {}
@@ -147,7 +147,7 @@ def train_step(
     for optimizer in state.optimizers:
         optimizer.zero_grad(set_to_none=True)
     for number, batch in enumerate(step.micro):
-        torch.manual_seed(scalar_seed("dropout", config.seed, state.step, number * ranks.size + ranks.rank))
+        draw_from(scalar_seed("dropout", config.seed, state.step, number * ranks.size + ranks.rank))
         with autocast(place, dtype):
             parts = objective.loss(model, batch.to(place))
         step_loss(parts, items).backward()
@@ -248,6 +248,12 @@ def _kind(tensor: Tensor) -> str:
 
 def _below(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _set_to_learn(model: nn.Module) -> None:
+    """`train` visits every module: only after an evaluation."""
+    if not model.training:
+        model.train()
 
 
 def _sum_items(micro: Sequence[Batch]) -> dict[str, int]:

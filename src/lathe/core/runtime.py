@@ -111,6 +111,13 @@ def autocast(place: torch.device, dtype: torch.dtype) -> Iterator[None]:
         yield
 
 
+def draw_from(seed: int) -> None:
+    """`torch.manual_seed` for the device in use alone: that notes down a stack trace for each that is not there."""
+    torch.default_generator.manual_seed(seed)
+    if device().type == "cuda":
+        torch.cuda.manual_seed_all(seed)
+
+
 @dataclass
 class StopFlag:
     """Set by the first SIGINT or SIGTERM; a second one interrupts at once, but not one of several processes.

@@ -21,15 +21,24 @@ static inline void write_row(void *to, int64_t at, const float *from, int64_t n,
     }
 }
 
+/* Where the numbers of a product are that count: in causal attention half of them do not. */
+typedef enum {
+    ALL,
+    LEFT_OF_DIAGONAL, /* c[i, j] is asked for where j <= i; behind the vector of that place nothing is written */
+    LOWER, /* a[i, l] is 0 where l > i */
+    UPPER, /* a[i, l] is 0 where l < i */
+} part;
+
 /* c[m, n] = a[m, k] b[k, n]; a's element (i, j) is a[i * row + j * column], n is a multiple of LANES. */
-static void product(int64_t m, int64_t n, int64_t k, const float *a, int64_t row, int64_t column, const float *b,
-                    int64_t ldb, float *c, int64_t ldc) {
+static void product(part asked, int64_t m, int64_t n, int64_t k, const float *a, int64_t row, int64_t column,
+                    const float *b, int64_t ldb, float *c, int64_t ldc) {
     int64_t i = 0;
     for (; i + 4 <= m; i += 4) {
-        int64_t j = 0;
-        for (; j + 2 * LANES <= n; j += 2 * LANES) {
+        int64_t from = asked == UPPER ? i : 0, to = asked == LOWER ? i + 4 : k, j = 0;
+        int64_t end = asked == LEFT_OF_DIAGONAL ? whole(i + 4) : n;
+        for (; j + 2 * LANES <= end; j += 2 * LANES) {
             floats s[4][2] = {{{0}}};
-            for (int64_t l = 0; l < k; l++) {
+            for (int64_t l = from; l < to; l++) {
                 floats left = loaded(b + l * ldb + j), right = loaded(b + l * ldb + j + LANES);
                 for (int r = 0; r < 4; r++) {
                     float factor = a[(i + r) * row + l * column];
@@ -42,21 +51,24 @@ static void product(int64_t m, int64_t n, int64_t k, const float *a, int64_t row
                 stored(c + (i + r) * ldc + j + LANES, s[r][1]);
             }
         }
-        for (; j < n; j += LANES) {
+        for (; j < end; j += LANES) {
             floats s[4] = {{0}};
-            for (int64_t l = 0; l < k; l++) {
+            for (int64_t l = from; l < to; l++) {
                 floats left = loaded(b + l * ldb + j);
                 for (int r = 0; r < 4; r++) s[r] += a[(i + r) * row + l * column] * left;
             }
             for (int r = 0; r < 4; r++) stored(c + (i + r) * ldc + j, s[r]);
         }
     }
-    for (; i < m; i++)
-        for (int64_t j = 0; j < n; j += LANES) {
+    for (; i < m; i++) {
+        int64_t from = asked == UPPER ? i : 0, to = asked == LOWER ? i + 1 : k;
+        int64_t end = asked == LEFT_OF_DIAGONAL ? whole(i + 1) : n;
+        for (int64_t j = 0; j < end; j += LANES) {
             floats s = {0};
-            for (int64_t l = 0; l < k; l++) s += a[i * row + l * column] * loaded(b + l * ldb + j);
+            for (int64_t l = from; l < to; l++) s += a[i * row + l * column] * loaded(b + l * ldb + j);
             stored(c + i * ldc + j, s);
         }
+    }
 }
 
 /* to[width, ld] = from[count, width] turned; columns from count to ld are 0. */
@@ -82,22 +94,31 @@ static floats *scratch(int64_t numbers) {
     return aligned_alloc(64, whole(numbers) * sizeof(float));
 }
 
-/* Scores become probabilities, row by row; columns from `seen` on are 0. norms: the greatest score of each row and its
-   sum of exp(score - greatest), for backward; not the log of both together, which loses the sum beside large scores. */
+/* The numbers that a token sees of a row of scores end here; what follows in their last vector is made to count
+   nothing. */
+static inline int64_t seen_of(float *row, int64_t i, int64_t length, int causal) {
+    int64_t seen = causal ? i + 1 : length, end = whole(seen);
+    for (int64_t j = seen; j < end; j++) row[j] = -INFINITY;
+    return end;
+}
+
+/* Scores become probabilities, row by row; where a token does not see they are 0 as far as its last vector goes. norms:
+   the greatest score of each row and its sum of exp(score - greatest), for backward; not the log of both together, which
+   loses the sum beside large scores. */
 static void softmax(float *s, int64_t length, int64_t ld, int causal, float *norms, int64_t line) {
     for (int64_t i = 0; i < length; i++) {
-        int64_t seen = causal ? i + 1 : length;
-        float *row = s + i * ld, top = row[0], sum = 0;
-        for (int64_t j = 1; j < seen; j++) top = row[j] > top ? row[j] : top;
-        for (int64_t j = seen; j < ld; j++) row[j] = -INFINITY;
-        floats total = {0};
-        for (int64_t j = 0; j < ld; j += LANES) {
+        float *row = s + i * ld;
+        int64_t end = seen_of(row, i, length, causal);
+        floats most = loaded(row), total = {0};
+        for (int64_t j = LANES; j < end; j += LANES) most = greater(most, loaded(row + j));
+        float top = greatest(most);
+        for (int64_t j = 0; j < end; j += LANES) {
             floats x = exponential(loaded(row + j) - top);
             stored(row + j, x);
             total += x;
         }
-        for (int l = 0; l < LANES; l++) sum += total[l];
-        for (int64_t j = 0; j < ld; j += LANES) stored(row + j, loaded(row + j) / sum);
+        float sum = sum_of(total), share = 1 / sum;
+        for (int64_t j = 0; j < end; j += LANES) stored(row + j, loaded(row + j) * share);
         norms[i * line] = top;
         norms[i * line + 1] = sum;
     }
@@ -113,14 +134,14 @@ static void forward_one(const attention *a, int64_t row, int64_t head, void *out
         read_row(q + i * w, a->q, (start + i) * a->q_line + head * w, w, a->half, a->scaling);
         read_row(v + i * w, a->v, (start + i) * a->v_line + group * w, w, a->half, 1);
     }
-    product(n, ld, w, q, w, 1, turn, ld, s, ld);
+    product(a->causal ? LEFT_OF_DIAGONAL : ALL, n, ld, w, q, w, 1, turn, ld, s, ld);
     softmax(s, n, ld, a->causal, norms + 2 * (start * a->heads + head), 2 * a->heads);
     for (int64_t i = 0; a->threshold && i < n; i++) {
         uint32_t key = key_of(a->seed, (start + i) * a->heads + head);
-        for (int64_t j = 0; j < ld; j += LANES)
+        for (int64_t j = 0; j < (a->causal ? whole(i + 1) : ld); j += LANES)
             stored(s + i * ld + j, chosen(loaded(s + i * ld + j), kept(key, j, a->threshold)));
     }
-    product(n, w, n, s, ld, 1, v, w, o, w);
+    product(a->causal ? LOWER : ALL, n, w, n, s, ld, 1, v, w, o, w);
     for (int64_t i = 0; i < n; i++)
         write_row(out, (start + i) * a->heads * w + head * w, o + i * w, w, a->half, a->factor);
 }
@@ -138,21 +159,21 @@ static void backward_one(const attention *a, int64_t row, int64_t group, const f
     turned(k_turn, ld, k, n, w);
     turned(v_turn, ld, v, n, w);
     memset(sum_k, 0, sizeof(float) * 2 * n * w);
+    part scores = a->causal ? LEFT_OF_DIAGONAL : ALL, by_query = a->causal ? LOWER : ALL, by_key = a->causal ? UPPER : ALL;
     for (int64_t head = group * each; head < (group + 1) * each; head++) {
         for (int64_t i = 0; i < n; i++) {
             read_row(q + i * w, a->q, (start + i) * a->q_line + head * w, w, a->half, a->scaling);
             read_row(g + i * w, d_out, (start + i) * a->heads * w + head * w, w, a->half, 1);
         }
-        product(n, ld, w, q, w, 1, k_turn, ld, s, ld);
-        product(n, ld, w, g, w, 1, v_turn, ld, p, ld); /* gradient of the weights, before dropout looks at it */
+        product(scores, n, ld, w, q, w, 1, k_turn, ld, s, ld);
+        product(scores, n, ld, w, g, w, 1, v_turn, ld, p, ld); /* gradient of the weights, before dropout looks at it */
         for (int64_t i = 0; i < n; i++) {
             const float *norm = norms + 2 * ((start + i) * a->heads + head);
-            float top = norm[0], share = 1 / norm[1], *s_i = s + i * ld, *p_i = p + i * ld, dot = 0;
-            int64_t seen = a->causal ? i + 1 : n;
+            float top = norm[0], share = 1 / norm[1], *s_i = s + i * ld, *p_i = p + i * ld;
+            int64_t end = seen_of(s_i, i, n, a->causal);
             uint32_t key = key_of(a->seed, (start + i) * a->heads + head);
-            for (int64_t j = seen; j < ld; j++) s_i[j] = -INFINITY;
             floats total = {0};
-            for (int64_t j = 0; j < ld; j += LANES) {
+            for (int64_t j = 0; j < end; j += LANES) {
                 floats x = exponential(loaded(s_i + j) - top) * share, d = loaded(p_i + j);
                 words mask = a->threshold ? kept(key, j, a->threshold) : ~(words){0};
                 d = chosen(d, mask);
@@ -160,20 +181,20 @@ static void backward_one(const attention *a, int64_t row, int64_t group, const f
                 stored(p_i + j, d);
                 stored(s_i + j, x);
             }
-            for (int l = 0; l < LANES; l++) dot += total[l];
-            for (int64_t j = 0; j < ld; j += LANES) {
+            float dot = sum_of(total);
+            for (int64_t j = 0; j < end; j += LANES) {
                 floats x = loaded(s_i + j);
                 words mask = a->threshold ? kept(key, j, a->threshold) : ~(words){0};
                 stored(p_i + j, x * (loaded(p_i + j) - dot)); /* gradient of the scores */
                 stored(s_i + j, chosen(x, mask)); /* weights as they were used */
             }
         }
-        product(n, w, n, p, ld, 1, k, w, one, w);
+        product(by_query, n, w, n, p, ld, 1, k, w, one, w);
         for (int64_t i = 0; i < n; i++)
             write_row(d_q, (start + i) * a->heads * w + head * w, one + i * w, w, a->half, a->scaling);
-        product(n, w, n, p, 1, ld, q, w, one, w);
+        product(by_key, n, w, n, p, 1, ld, q, w, one, w);
         for (int64_t i = 0; i < n * w; i += LANES) stored(sum_k + i, loaded(sum_k + i) + loaded(one + i));
-        product(n, w, n, s, 1, ld, g, w, one, w);
+        product(by_key, n, w, n, s, 1, ld, g, w, one, w);
         for (int64_t i = 0; i < n * w; i += LANES) stored(sum_v + i, loaded(sum_v + i) + loaded(one + i));
     }
     for (int64_t i = 0; i < n; i++) {

@@ -64,6 +64,36 @@ static inline void write_vector(void *to, int64_t at, int64_t stop, int half, fl
     else memcpy((float *)to + at, &x, 4 * (stop - at));
 }
 
+static inline floats greater(floats x, floats y) { /* NaN is passed over where it is in y */
+    words mask = (words)(y > x);
+    return (floats)(((words)y & mask) | ((words)x & ~mask));
+}
+
+typedef float eight __attribute__((vector_size(32)));
+typedef float four __attribute__((vector_size(16)));
+
+/* The sum of a vector: its halves together, again and again. */
+static inline float sum_of(floats x) {
+    eight low, high;
+    memcpy(&low, &x, sizeof low);
+    memcpy(&high, (const char *)&x + sizeof low, sizeof high);
+    low += high;
+    four left, right;
+    memcpy(&left, &low, sizeof left);
+    memcpy(&right, (const char *)&low + sizeof left, sizeof right);
+    left += right;
+    return (left[0] + left[2]) + (left[1] + left[3]);
+}
+
+static inline float greatest(floats x) {
+    float each[LANES];
+    memcpy(each, &x, sizeof each);
+    for (int l = 0; l < 8; l++) each[l] = each[l] > each[l + 8] ? each[l] : each[l + 8];
+    for (int l = 0; l < 4; l++) each[l] = each[l] > each[l + 4] ? each[l] : each[l + 4];
+    for (int l = 1; l < 4; l++) each[0] = each[0] > each[l] ? each[0] : each[l];
+    return each[0];
+}
+
 /* exp(x) for x <= 0 to about 2 units in the last place; 0 below -87. */
 static inline floats exponential(floats x) {
     ints alive = ~(x <= -87.0f); /* NaN is, and stays NaN */
