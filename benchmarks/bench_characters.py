@@ -3,9 +3,10 @@
     python benchmarks/bench_characters.py
 
 Tiny Shakespeare in characters; GPT-2 with 4 layers of width 128 and 64 characters of context, float32 weights, no
-dropout. Seconds of training until the loss on the same 500 validation rows is 1.90 nats; evaluations do not count. The
-peer runs at the best of three rates, one of them nanoGPT's. Lathe has Muon, steps of 24 rows, and bf16 where the
-processor is fast at it.
+dropout; both take 12 rows a step. Seconds of training until the loss on the same 500 validation rows, measured every 10
+steps, is 1.90 nats; evaluations do not count. The peer runs at the best of seven settings, one of them nanoGPT's. Lathe
+has Muon, and bf16 where the processor is fast at it; its settings were chosen on these validation rows, as the peer's
+are here.
 """
 
 import gzip
@@ -15,16 +16,32 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from common import data_set, lathe, training_curve, write_result
 
 TARGET, ROUNDS, ROWS, CONTEXT = 1.90, 3, 500, 64
-RATES = (1e-3, 2e-3, 4e-3)
-"""Of the peer; the first is nanoGPT's."""
+
+
+class Setting(NamedTuple):
+    """Of the peer."""
+
+    rate: float
+    steps: int  # over which its cosine falls
+
+
+NANOGPT = Setting(1e-3, 2000)
+SETTINGS = (
+    NANOGPT,
+    *(Setting(rate, 2000) for rate in (2e-3, 4e-3, 8e-3)),
+    *(Setting(rate, 1000) for rate in (2e-3, 4e-3, 8e-3)),
+)
+"""A shorter cosine may be faster: the target lies well before the end of the longer one."""
 SHAPE = ("model.kind=gpt2", "model.n_layer=4", "model.n_head=4", "model.n_embd=128", f"model.n_positions={CONTEXT}")
 TRAIN = (
-    "train.optimizer=muon", "train.learning_rate=0.02", "train.warmup_ratio=0.1", "train.tokens_per_step=1536",
-    "train.max_steps=320", "train.eval_steps=10",
+    "train.learning_rate=0.02", "train.warmup_ratio=0.1", "train.tokens_per_step=768", "train.max_steps=420",
+    "train.eval_steps=10", "train.optimizer.kind=muon", "train.optimizer.momentum=0.85",
+    "train.optimizer.rest.adam_beta1=0.8", "train.optimizer.rest.adam_beta2=0.95",
 )  # fmt: skip
 
 
@@ -32,29 +49,30 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         texts = _texts(folder)
-        tried = {rate: _trainer(texts, folder / "peer.json", rate, 0) for rate in RATES}
-        best = min(RATES, key=lambda rate: _seconds(tried[rate]))
+        tried = {setting: _trainer(texts, folder / "peer.json", setting, 0) for setting in SETTINGS}
+        best = min(SETTINGS, key=lambda setting: (not _reaches(tried[setting]), _seconds(tried[setting])))
         ours = [_lathe(folder, texts, 0)]
         theirs = [tried[best]]
         for seed in range(1, ROUNDS):  # one after the other, so that both see the same machine
             ours.append(_lathe(folder, texts, seed))
             theirs.append(_trainer(texts, folder / "peer.json", best, seed))
-    if any(min(point["loss"] for point in run) > TARGET for run in ours):
+    if not all(map(_reaches, ours)):
         raise SystemExit("Lathe has not reached the target")
     seconds = {"lathe": [_seconds(run) for run in ours], "trainer": [_seconds(run) for run in theirs]}
     ratios = [their / our for their, our in zip(seconds["trainer"], seconds["lathe"], strict=True)]
     result = {
         "claim": __doc__.splitlines()[0],
         "target_nats": TARGET,
-        "seconds_by_rate_of_the_trainer": {f"{rate:g}": _seconds(run) for rate, run in tried.items()},
-        "lowest_loss_by_rate_of_the_trainer": {
-            f"{r:g}": min(point["loss"] for point in run) for r, run in tried.items()
-        },
+        "trainer": [
+            {**setting._asdict(), "seconds": _seconds(run), "lowest_loss": min(point["loss"] for point in run)}
+            for setting, run in tried.items()
+        ],
+        "best_of_the_trainer": best._asdict(),
         "seconds": seconds,
         "ratios": ratios,
         "median_ratio": statistics.median(ratios),
-        "ratio_at_nanogpts_rate": _seconds(tried[RATES[0]]) / seconds["lathe"][0],
-        "curves": {"lathe": ours[0], "trainer": theirs[0], "trainer at nanoGPT's rate": tried[RATES[0]]},
+        "ratio_at_nanogpts_setting": _seconds(tried[NANOGPT]) / seconds["lathe"][0],
+        "curves": {"lathe": ours[0], "trainer": theirs[0], "trainer at nanoGPT's rate": tried[NANOGPT]},
     }
     write_result("characters", result)
 
@@ -80,12 +98,17 @@ def _lathe(folder: Path, texts: dict[str, Path], seed: int) -> list[dict[str, fl
     return training_curve(out, "loss")
 
 
-def _trainer(texts: dict[str, Path], out: Path, rate: float, seed: int) -> list[dict[str, float]]:
+def _trainer(texts: dict[str, Path], out: Path, setting: Setting, seed: int) -> list[dict[str, float]]:
     script = Path(__file__).with_name("peer_characters.py")
-    command = [sys.executable, script, texts["train.txt"], texts["validation.txt"], out, "--learning-rate", str(rate)]
-    subprocess.run([*map(str, command), "--seed", str(seed)], check=True, capture_output=True)
+    command = [sys.executable, script, texts["train.txt"], texts["validation.txt"], out, "--target", TARGET]
+    command += ["--learning-rate", setting.rate, "--steps", setting.steps, "--seed", seed]
+    subprocess.run([*map(str, command)], check=True, capture_output=True)
     curve: list[dict[str, float]] = json.loads(out.read_text(encoding="utf-8"))
     return curve
+
+
+def _reaches(curve: list[dict[str, float]]) -> bool:
+    return any(point["loss"] <= TARGET for point in curve)
 
 
 def _seconds(curve: list[dict[str, float]]) -> float:
