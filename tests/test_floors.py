@@ -55,6 +55,7 @@ CORE = [
         "profile",
         "native",
         "exchange",
+        "linear",
         "packing",
         "activations",
         "tables",

@@ -13,7 +13,7 @@ import torch
 from torch._subclasses.fake_tensor import is_fake
 from transformers import PreTrainedModel
 
-from lathe.core import activations, checkpoint, learn, native, packing, parallel, tables
+from lathe.core import activations, checkpoint, learn, linear, native, packing, parallel, tables
 from lathe.core.average import Average
 from lathe.core.batches import Plan, Source, StepBatches, ahead, batches
 from lathe.core.checkpoint import tensors_digest
@@ -131,6 +131,7 @@ def quicken(model: PreTrainedModel) -> str | None:
     _own_weights(model)
     packing.fast_dropout(model)
     activations.fuse(model)
+    linear.fuse(model)
     reason = packing.enable(model)
     if reason is None:
         tables.keep_gradients(model)
@@ -149,6 +150,7 @@ def plain(model: PreTrainedModel) -> None:
     packing.disable(model)
     packing.torch_dropout(model)
     activations.unfuse(model)
+    linear.unfuse(model)
     tables.release_gradients(model)
     keep_activations(model)
 

@@ -20,7 +20,10 @@ from lathe.core.errors import LatheError
 from lathe.core.report import say
 
 FOLDER = Path(__file__).parent
-FUNCTIONS = ("attention_forward", "attention_backward", "dropout", "gelu", "adamw", "sum_of_squares")
+FUNCTIONS = (
+    *("attention_forward", "attention_backward", "dropout", "gelu", "adamw", "sum_of_squares"),
+    *("products", "product_by_weight", "product_for_weight"),
+)
 """What the library must have: a compiler that makes no working library is found out when it is loaded."""
 OPTIONS = ("-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC", "-Wno-psabi")
 SECONDS = 60  # a compiler that has not answered by then never will

@@ -1,0 +1,132 @@
+"""The matrix products of a linear layer in bfloat16, on processors with a unit for them (AMX).
+
+torch's library compiles a kernel for every new number of rows, and leaves cores idle below a thousand rows; packed
+batches have few rows, and in every step another number of them.
+"""
+
+import ctypes
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import is_fake
+
+from lathe.core.native.compiled import library
+
+EDGE = 32
+"""Both sizes of a weight must be multiples of it; with fewer rows nothing is gained."""
+MOST_ROWS = 4096
+"""Beyond them what torch's products take to start is nothing beside the products."""
+
+
+class _Product(ctypes.Structure):
+    """`product` in products.c."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("left", "weight", "bias", "more", "out")),
+        *((name, ctypes.c_int64) for name in ("left_line", "weight_line", "more_line", "out_line")),
+        *((name, ctypes.c_int64) for name in ("rows", "columns", "depth", "turned", "half_weight", "half_out")),
+    )
+
+
+class _Gradient(ctypes.Structure):
+    """`gradient` in products.c."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("dy", "x", "dw", "sums")),
+        *((name, ctypes.c_int64) for name in ("dy_line", "x_line", "rows", "outputs", "inputs")),
+    )
+
+
+def suits(rows: int, weight: Tensor) -> bool:
+    """Whether these products can be computed with this weight [N, K], and pay with so many rows."""
+    return (
+        EDGE <= rows <= MOST_ROWS
+        and weight.device.type == "cpu"
+        and weight.dtype in (torch.float32, torch.bfloat16)
+        and weight.dim() == 2
+        and all(size % EDGE == 0 and size for size in weight.shape)
+        and weight.stride(1) == 1
+        and not is_fake(weight)
+        and has_unit()
+    )
+
+
+def has_unit() -> bool:
+    """Whether the processor has the unit, and the system lets this process use it."""
+    found = library()
+    return found is not None and _granted(found)
+
+
+@cache
+def _granted(found: ctypes.CDLL) -> bool:
+    answer = ctypes.c_int(0)
+    found.products(ctypes.byref(answer))
+    return bool(answer.value)
+
+
+def product(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    more: Tensor | None = None,
+    dtype: torch.dtype = torch.bfloat16,
+) -> Tensor:
+    """x Wᵀ + bias + more in ``dtype``, rounded once.  [M, K], [N, K], float32 [N], bfloat16 [M, N] -> [M, N]"""
+    return _by_weight(x, weight, bias, more, dtype, turned=False)
+
+
+def input_gradient(
+    dy: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    more: Tensor | None = None,
+    dtype: torch.dtype = torch.bfloat16,
+) -> Tensor:
+    """dy W + bias + more in ``dtype``, rounded once.  [M, N], [N, K], float32 [K], bfloat16 [M, K] -> [M, K]
+
+    With a bias it is also the product of a layer whose weight stands the other way.
+    """
+    return _by_weight(dy, weight, bias, more, dtype, turned=True)
+
+
+def weight_gradient(dy: Tensor, x: Tensor, sums: Tensor | None = None) -> Tensor:
+    """dyᵀ x in float32; ``sums`` float32 [N], where given, becomes the sum of dy's rows.  [M, N], [M, K] -> [N, K]"""
+    dy, x = _by_line(dy), _by_line(x)
+    out = x.new_empty((dy.shape[1], x.shape[1]), dtype=torch.float32)
+    call = _Gradient(
+        *(_place(tensor) for tensor in (dy, x, out, sums)), dy.stride(0), x.stride(0), len(x), *out.shape
+    )  # fmt: skip
+    _library().product_for_weight(ctypes.byref(call))
+    return out
+
+
+def _by_weight(
+    left: Tensor, weight: Tensor, bias: Tensor | None, more: Tensor | None, dtype: torch.dtype, *, turned: bool
+) -> Tensor:
+    left, more = _by_line(left), None if more is None else _by_line(more)
+    columns, depth = weight.shape[::-1] if turned else weight.shape
+    out = left.new_empty((len(left), columns), dtype=dtype)
+    call = _Product(
+        *(_place(tensor) for tensor in (left, weight, bias, more, out)),
+        *(0 if tensor is None else tensor.stride(0) for tensor in (left, weight, more, out)),
+        len(left), columns, depth, turned, weight.dtype == torch.bfloat16, dtype == torch.bfloat16,
+    )  # fmt: skip
+    _library().product_by_weight(ctypes.byref(call))
+    return out
+
+
+def _by_line(x: Tensor) -> Tensor:
+    """bfloat16 with the numbers of a line side by side; lines may be apart."""
+    x = x.to(torch.bfloat16)
+    return x if x.stride(1) == 1 else x.contiguous()
+
+
+def _place(x: Tensor | None) -> int | None:
+    return None if x is None else x.data_ptr()
+
+
+def _library() -> ctypes.CDLL:
+    found = library()
+    assert found is not None, "asked before: `suits`"
+    return found
