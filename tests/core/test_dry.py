@@ -18,6 +18,7 @@ from lathe.core.batches import EncodedRows, Plan, StepSize, batches
 from lathe.core.dry import Ledger, rehearse
 from lathe.core.fit import Course, quicken
 from lathe.core.learn import State, Train
+from lathe.core.native import products
 from lathe.core.optim import SGD, AdamW, Muon
 from lathe.core.ready import Ready, evaluation_steps
 from lathe.core.recompute import recompute_layers
@@ -97,10 +98,12 @@ def taken(ready: Ready, steps: list) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(("config", "objective", "optimizer", "precision"), CASES)
-def test_a_dry_run_holds_and_computes_what_a_real_run_does(config, objective, optimizer, precision):
+def test_a_dry_run_holds_and_computes_what_a_real_run_does(config, objective, optimizer, precision, monkeypatch):
     ready = ready_with(config, objective, optimizer, precision)
     steps = steps_of(ready, 2)
-    planned, (held, computed) = rehearse(ready, steps), taken(ready, steps)
+    planned, (held, _) = rehearse(ready, steps), taken(ready, steps)
+    monkeypatch.setattr(products, "has_unit", lambda: False)  # of products in C nobody counts the operations
+    _, computed = taken(ready, steps)
     assert planned.training_flops == computed
     assert planned.bytes == pytest.approx(held, rel=0.02)
     assert planned.parameters == sum(p.numel() for p in ready.build().parameters())

@@ -138,10 +138,23 @@ def test_what_they_are_not_made_for_is_left_to_torch():
     assert not products.suits(100_000, weight)
     assert not any(products.suits(64, other) for other in (weight[:60], weight[:, :33], weight[:0], weight.T))
     assert not any(products.suits(64, other) for other in (weight.double(), weight.to("meta"), weight[0]))
-    with FakeTensorMode():
-        assert not products.suits(64, torch.zeros(64, 96))
 
 
 def test_without_the_unit_nothing_suits(monkeypatch):
     monkeypatch.setattr(products, "_granted", lambda _: False)
     assert not products.suits(64, torch.zeros(64, 96))
+
+
+@needs_unit
+def test_tensors_without_memory_have_the_shapes_and_types_of_real_ones():
+    def shapes():
+        x, dy, weight = torch.zeros(40, 96).bfloat16(), torch.zeros(40, 64).bfloat16(), torch.zeros(64, 96)
+        made = (
+            products.product(x, weight), products.input_gradient(dy, weight, dtype=SINGLE),
+            products.weight_gradient(dy, x, torch.zeros(64)),
+        )  # fmt: skip
+        return [(one.shape, one.dtype, one.stride()) for one in made]
+
+    with FakeTensorMode():
+        without = shapes()
+    assert without == shapes()

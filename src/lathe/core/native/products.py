@@ -1,7 +1,8 @@
 """The matrix products of a linear layer in bfloat16, on processors with a unit for them (AMX).
 
 torch's library compiles a kernel for every new number of rows, and leaves cores idle below a thousand rows; packed
-batches have few rows, and in every step another number of them.
+batches have few rows, and in every step another number of them. Tensors without memory (`lathe.core.dry`) are
+multiplied by torch, which counts their operations and computes nothing.
 """
 
 import ctypes
@@ -47,7 +48,6 @@ def suits(rows: int, weight: Tensor) -> bool:
         and weight.dim() == 2
         and all(size % EDGE == 0 and size for size in weight.shape)
         and weight.stride(1) == 1
-        and not is_fake(weight)
         and has_unit()
     )
 
@@ -93,6 +93,8 @@ def input_gradient(
 def weight_gradient(dy: Tensor, x: Tensor, sums: Tensor | None = None) -> Tensor:
     """dyᵀ x in float32; ``sums`` float32 [N], where given, becomes the sum of dy's rows.  [M, N], [M, K] -> [N, K]"""
     dy, x = _by_line(dy), _by_line(x)
+    if is_fake(x):
+        return torch.mm(dy.T, x).float()
     out = x.new_empty((dy.shape[1], x.shape[1]), dtype=torch.float32)
     call = _Gradient(
         *(_place(tensor) for tensor in (dy, x, out, sums)), dy.stride(0), x.stride(0), len(x), *out.shape
@@ -105,6 +107,8 @@ def _by_weight(
     left: Tensor, weight: Tensor, bias: Tensor | None, more: Tensor | None, dtype: torch.dtype, *, turned: bool
 ) -> Tensor:
     left, more = _by_line(left), None if more is None else _by_line(more)
+    if is_fake(left):
+        return torch.mm(left, (weight if turned else weight.T).to(torch.bfloat16)).to(dtype)
     columns, depth = weight.shape[::-1] if turned else weight.shape
     out = left.new_empty((len(left), columns), dtype=dtype)
     call = _Product(
