@@ -149,25 +149,34 @@ def test_dropout_keeps_its_share_independently_of_neighbours_lines_and_seeds(p):
         assert abs(both) < 3 * deviation
 
 
+FUNCTIONS = {
+    "gelu": torch.nn.functional.gelu,
+    "gelu_tanh": lambda x: torch.nn.functional.gelu(x, approximate="tanh"),
+    "relu": torch.relu,
+}
+
+
 @needs_library
+@pytest.mark.parametrize("kind", FUNCTIONS)
 @pytest.mark.parametrize("count", [1, 16, 33, 4097, 9000])
-def test_gelu_and_its_gradient_equal_torchs(count):
+def test_an_activation_and_its_gradient_equal_torchs(count, kind):
     torch.manual_seed(0)
     x = (8 * torch.randn(count)).requires_grad_()
     exact = x.detach().double().requires_grad_()
-    ours, theirs = native.gelu(x), torch.nn.functional.gelu(exact, approximate="tanh")
+    ours, theirs = native.activation(x, kind), FUNCTIONS[kind](exact)
     torch.testing.assert_close(ours.double(), theirs, rtol=2e-6, atol=1e-6)
     (mine,), (other,) = gradients(ours, [x]), gradients(theirs, [exact])
     torch.testing.assert_close(mine.double(), other, rtol=1e-5, atol=2e-6)
     half = x.detach().bfloat16()
-    assert torch.equal(native.gelu(half), native.gelu(half.float()).bfloat16())
+    assert torch.equal(native.activation(half, kind), native.activation(half.float(), kind).bfloat16())
 
 
 @needs_library
-def test_gelu_of_the_largest_numbers_and_of_nan_is_torchs():
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_activations_of_the_largest_numbers_and_of_nan_are_torchs(kind):
     x = torch.tensor([-torch.inf, -3e38, -100.0, -20.0, 0.0, 20.0, 100.0, 3e38, torch.inf, torch.nan])
-    theirs = torch.nn.functional.gelu(x, approximate="tanh")
-    torch.testing.assert_close(native.gelu(x), theirs, equal_nan=True)
+    theirs = FUNCTIONS[kind](x)
+    torch.testing.assert_close(native.activation(x, kind), theirs, equal_nan=True)
 
 
 @needs_library

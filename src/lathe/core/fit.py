@@ -132,6 +132,7 @@ def quicken(model: PreTrainedModel) -> str | None:
     packing.fast_dropout(model)
     activations.fuse(model)
     linear.fuse(model)
+    packing.fuse_layers(model)
     reason = packing.enable(model)
     if reason is None:
         tables.keep_gradients(model)
@@ -148,6 +149,7 @@ def _own_weights(model: PreTrainedModel) -> None:
 def plain(model: PreTrainedModel) -> None:
     """The model as transformers made it."""
     packing.disable(model)
+    packing.plain_layers(model)
     packing.torch_dropout(model)
     activations.unfuse(model)
     linear.unfuse(model)

@@ -4,13 +4,15 @@ Where they cannot be (no C compiler, not Linux) everything works as well with to
 why. They draw their randomness from seeds that torch's global generator gives: whoever seeds that decides the draw.
 """
 
+from lathe.core.native.calls import serves
 from lathe.core.native.compiled import library, missing
-from lathe.core.native.operations import Rows, attention, dropout, gelu, serves, suits
+from lathe.core.native.operations import Rows, activation, attention, dropout, gelu, suits
 from lathe.core.native.optimizer import Update, adamw, norm, takes
 
 __all__ = [
     "Rows",
     "Update",
+    "activation",
     "adamw",
     "attention",
     "dropout",

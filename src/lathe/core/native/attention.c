@@ -88,6 +88,7 @@ typedef struct {
     uint32_t threshold; /* of dropout: 2^32 times the probability to stay; 0: no dropout */
     float factor; /* what makes up for it */
     uint64_t seed;
+    int64_t d_q_line, d_k_line, d_v_line; /* of the gradients */
 } attention;
 
 static floats *scratch(int64_t numbers) {
@@ -191,15 +192,15 @@ static void backward_one(const attention *a, int64_t row, int64_t group, const f
         }
         product(by_query, n, w, n, p, ld, 1, k, w, one, w);
         for (int64_t i = 0; i < n; i++)
-            write_row(d_q, (start + i) * a->heads * w + head * w, one + i * w, w, a->half, a->scaling);
+            write_row(d_q, (start + i) * a->d_q_line + head * w, one + i * w, w, a->half, a->scaling);
         product(by_key, n, w, n, p, 1, ld, q, w, one, w);
         for (int64_t i = 0; i < n * w; i += LANES) stored(sum_k + i, loaded(sum_k + i) + loaded(one + i));
         product(by_key, n, w, n, s, 1, ld, g, w, one, w);
         for (int64_t i = 0; i < n * w; i += LANES) stored(sum_v + i, loaded(sum_v + i) + loaded(one + i));
     }
     for (int64_t i = 0; i < n; i++) {
-        write_row(d_k, (start + i) * a->groups * w + group * w, sum_k + i * w, w, a->half, 1);
-        write_row(d_v, (start + i) * a->groups * w + group * w, sum_v + i * w, w, a->half, a->factor);
+        write_row(d_k, (start + i) * a->d_k_line + group * w, sum_k + i * w, w, a->half, 1);
+        write_row(d_v, (start + i) * a->d_v_line + group * w, sum_v + i * w, w, a->half, a->factor);
     }
 }
 
@@ -222,7 +223,7 @@ void attention_forward(const attention *a, void *out, float *norms) {
     }
 }
 
-/* d_q as q, d_k as k, d_v as v, but without gaps between tokens; every token of a row is written. */
+/* d_q as q, d_k as k, d_v as v, with lines of their own; every token of a row is written. */
 void attention_backward(const attention *a, const float *norms, const void *d_out, void *d_q, void *d_k, void *d_v) {
     int64_t n = longest(a), ld = whole(n), w = a->width;
 #pragma omp parallel

@@ -21,7 +21,8 @@ from lathe.core.report import say
 
 FOLDER = Path(__file__).parent
 FUNCTIONS = (
-    *("attention_forward", "attention_backward", "dropout", "gelu", "adamw", "sum_of_squares"),
+    *("attention_forward", "attention_backward", "dropout", "activate", "adamw", "sum_of_squares"),
+    *("bias_activate", "bias_activate_backward", "add_norm", "add_norm_backward", "sum_tokens"),
     *("products", "product_by_weight", "product_for_weight"),
 )
 """What the library must have: a compiler that makes no working library is found out when it is loaded."""

@@ -1,8 +1,6 @@
 /* Operations on each number alone: dropout without a stored mask, and activations. */
 
-#include "vectors.h"
-
-#include <stddef.h>
+#include "activations.h"
 
 /* to = from with each number zeroed with probability 1 - threshold / 2^32, the others times factor. The same seed zeroes
    the same places: its own gradient. */
@@ -18,30 +16,20 @@ void dropout(void *to, const void *from, int64_t count, int half, uint32_t thres
     }
 }
 
-/* x times the logistic function of 2u, u = sqrt(2 / pi) (x + 0.044715 x^3): GELU by its tanh approximation. With a
-   gradient: that times the derivative. */
-static inline floats gelu_of(floats x, const floats *gradient) {
-    const float first = 1.5957691216f, third = first * 0.044715f; /* 2 sqrt(2 / pi) */
-    floats square = x * x, twice_u = x * (first + third * square);
-    words negative = (words)(twice_u < 0);
-    floats small = exponential((floats)((words)twice_u | 0x80000000u)); /* exp(-|2u|) */
-    floats near_one = 1.0f / (1.0f + small);
-    floats share = chosen(near_one, ~negative) + chosen(small * near_one, negative);
-    if (!gradient) return x * share;
-    return *gradient * (share + x * share * (1.0f - share) * (first + 3.0f * third * square));
+static INLINED void activate_line(void *to, const void *from, const void *gradient, int64_t start, int64_t stop,
+                                  int half, int kind) {
+    for (int64_t i = start; i < stop; i += LANES) {
+        floats x = read_vector(from, i, stop, half);
+        if (gradient) write_vector(to, i, stop, half, read_vector(gradient, i, stop, half) * derivative(kind, x));
+        else write_vector(to, i, stop, half, activated(kind, x));
+    }
 }
 
-/* to = gelu(from), or, with a gradient, gradient * gelu'(from). */
-void gelu(void *to, const void *from, const void *gradient, int64_t count, int half) {
+/* to = f(from), or, with a gradient, gradient * f'(from). */
+void activate(void *to, const void *from, const void *gradient, int64_t count, int half, int kind) {
 #pragma omp parallel for schedule(static)
     for (int64_t start = 0; start < count; start += LINE) {
         int64_t stop = count - start < LINE ? count : start + LINE;
-        for (int64_t i = start; i < stop; i += LANES) {
-            floats x = read_vector(from, i, stop, half);
-            if (gradient) {
-                floats g = read_vector(gradient, i, stop, half);
-                write_vector(to, i, stop, half, gelu_of(x, &g));
-            } else write_vector(to, i, stop, half, gelu_of(x, NULL));
-        }
+        WITH_KIND(activate_line, half, kind, to, from, gradient, start, stop);
     }
 }

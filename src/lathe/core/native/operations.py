@@ -7,16 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import is_fake
 from torch.autograd.function import once_differentiable
 
-from lathe.core.native.compiled import library
+from lathe.core.native.calls import LANES, at, has_memory, is_half, new_seed, operations, serves, threshold
 
-LANES = 16
-"""Numbers in a vector: the width of a head must be a multiple of it."""
 WIDEST, LONGEST = 256, 128
 """Beyond these a head of a row does not fit near the processor, and torch's large matrix products are faster."""
-TYPES = (torch.float32, torch.bfloat16)
+
+ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
+"""By the numbers that they have in activations.h."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,8 @@ class _Attention(ctypes.Structure):
         ("threshold", ctypes.c_uint32),
         ("factor", ctypes.c_float),
         ("seed", ctypes.c_uint64),
+        *((name, ctypes.c_int64) for name in ("d_q_line", "d_k_line", "d_v_line")),
     )
-
-
-def serves(x: Tensor) -> bool:
-    """Whether there are operations for this tensor's device and type."""
-    return x.device.type == "cpu" and x.dtype in TYPES and library() is not None
 
 
 def suits(rows: Rows, query: Tensor, key: Tensor, value: Tensor) -> bool:
@@ -82,12 +77,12 @@ class _AttentionOfRows(torch.autograd.Function):
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, rows: Rows, scaling: float, dropout: float
     ) -> Tensor:
         query, key, value = (_by_token(x) for x in (query, key, value))
-        seed = _seed() if dropout else 0
+        seed = new_seed() if dropout else 0
         out = query.new_empty(query.shape)
         norms = query.new_empty((*query.shape[:2], 2), dtype=torch.float32)
-        if _has_memory(out):
+        if has_memory(out):
             call = _call(query, key, value, rows, scaling, dropout, seed)
-            _library().attention_forward(ctypes.byref(call), _at(out), _at(norms))
+            operations().attention_forward(ctypes.byref(call), at(out), at(norms))
         out[rows.tokens :] = 0
         ctx.save_for_backward(query, key, value, norms)
         ctx.rows, ctx.settings = rows, (scaling, dropout, seed)
@@ -97,11 +92,12 @@ class _AttentionOfRows(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, norms = ctx.saved_tensors
-        gradients = [x.new_empty(x.shape) for x in (query, key, value)]
+        gradients = _like(query, key, value)
         d_out = grads[0].contiguous()
-        if _has_memory(d_out):
+        if has_memory(d_out):
             call = _call(query, key, value, ctx.rows, *ctx.settings)
-            _library().attention_backward(ctypes.byref(call), _at(norms), _at(d_out), *map(_at, gradients))
+            call.d_q_line, call.d_k_line, call.d_v_line = (x.stride(0) for x in gradients)
+            operations().attention_backward(ctypes.byref(call), at(norms), at(d_out), *map(at, gradients))
         for gradient in gradients:
             gradient[ctx.rows.tokens :] = 0
         return *gradients, None, None, None
@@ -116,7 +112,7 @@ def dropout(x: Tensor, p: float) -> Tensor:
 class _Dropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: float) -> Tensor:
-        ctx.p, ctx.seed = p, _seed()
+        ctx.p, ctx.seed = p, new_seed()
         return _dropped(x, ctx.p, ctx.seed)
 
     @staticmethod
@@ -128,81 +124,71 @@ class _Dropout(torch.autograd.Function):
 def _dropped(x: Tensor, p: float, seed: int) -> Tensor:
     x = x.contiguous()
     out = torch.empty_like(x)
-    if _has_memory(x):
-        threshold, factor = _threshold(p)
-        _library().dropout(
-            _at(out), _at(x), ctypes.c_int64(x.numel()), x.dtype == torch.bfloat16,
-            ctypes.c_uint32(threshold), ctypes.c_float(factor), ctypes.c_uint64(seed),
+    if has_memory(x):
+        below, factor = threshold(p)
+        operations().dropout(
+            at(out), at(x), ctypes.c_int64(x.numel()), is_half(x),
+            ctypes.c_uint32(below), ctypes.c_float(factor), ctypes.c_uint64(seed),
         )  # fmt: skip
     return out
 
 
 def gelu(x: Tensor) -> Tensor:
     """x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x³))) / 2"""
-    found: Tensor = _Gelu.apply(x)
+    return activation(x, "gelu_tanh")
+
+
+def activation(x: Tensor, kind: str) -> Tensor:
+    """One of `ACTIVATIONS` of every number."""
+    found: Tensor = _Activation.apply(x, kind)
     return found
 
 
-class _Gelu(torch.autograd.Function):
+class _Activation(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, kind: str) -> Tensor:
         x = x.contiguous()
         ctx.save_for_backward(x)
-        return _gelu(x, None)
+        ctx.kind = kind
+        return _activated(x, None, kind)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
-        return _gelu(x, grads[0].contiguous())
+        return _activated(x, grads[0].contiguous(), ctx.kind), None
 
 
-def _gelu(x: Tensor, gradient: Tensor | None) -> Tensor:
+def _activated(x: Tensor, gradient: Tensor | None, kind: str) -> Tensor:
     out = torch.empty_like(x)
-    if _has_memory(x):
-        after = _at(gradient) if gradient is not None else None
-        _library().gelu(_at(out), _at(x), after, ctypes.c_int64(x.numel()), x.dtype == torch.bfloat16)
+    if has_memory(x):
+        after = at(gradient) if gradient is not None else None
+        number = ACTIVATIONS.index(kind)
+        operations().activate(at(out), at(x), after, ctypes.c_int64(x.numel()), is_half(x), number)
     return out
-
-
-def _threshold(p: float) -> tuple[int, float]:
-    """Of 2³² words those below it keep a number; and what makes up for the others."""
-    threshold = min(round((1 - p) * 2**32), 2**32 - 1)
-    return threshold, 2**32 / threshold
 
 
 def _call(
     query: Tensor, key: Tensor, value: Tensor, rows: Rows, scaling: float, dropout: float, seed: int
 ) -> _Attention:
-    threshold, factor = _threshold(dropout) if dropout else (0, 1.0)
+    below, factor = threshold(dropout)
     return _Attention(
         *(x.data_ptr() for x in (query, key, value)),
         *(x.stride(0) for x in (query, key, value)),
         rows.starts.ctypes.data, rows.lengths.ctypes.data, len(rows.starts),
         query.shape[1], key.shape[1], query.shape[2],
-        scaling, rows.is_causal, query.dtype == torch.bfloat16, threshold, factor, seed,
+        scaling, rows.is_causal, is_half(query), below, factor, seed,
     )  # fmt: skip
+
+
+def _like(query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
+    """Room for their gradients, side by side in memory where they are parts of one product: its backward needs that."""
+    lines = {x.stride(0) for x in (query, key, value)}
+    if len(lines) == 1 and lines == {3 * query[0].numel()} and query.shape == key.shape:
+        return list(query.new_empty(len(query), 3, *query.shape[1:]).unbind(1))
+    return [x.new_empty(x.shape) for x in (query, key, value)]
 
 
 def _by_token(x: Tensor) -> Tensor:
     """The same numbers with all heads of a token side by side; tokens may be apart."""
     return x if x.stride()[1:] == (x.shape[2], 1) else x.contiguous()
-
-
-def _has_memory(x: Tensor) -> bool:
-    """False in a rehearsal (`lathe.core.dry`): its tensors have shapes alone, and nothing is computed."""
-    return not is_fake(x)
-
-
-def _at(x: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(x.data_ptr())
-
-
-def _seed() -> int:
-    return int(torch.empty((), dtype=torch.int64).random_())
-
-
-def _library() -> ctypes.CDLL:
-    found = library()
-    assert found is not None, "asked before: `suits`, `library`"
-    return found

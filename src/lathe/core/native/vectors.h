@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#define INLINED inline __attribute__((always_inline)) /* for arguments that are constants where it is called */
 #define LANES 16
 typedef float floats __attribute__((vector_size(4 * LANES)));
 typedef uint32_t words __attribute__((vector_size(4 * LANES)));
@@ -133,9 +134,15 @@ static inline uint32_t key_of(uint64_t seed, uint64_t line) {
 }
 
 /* All bits where the number is kept: where its random word is below the threshold. */
+static inline words kept_at(words place, uint32_t key, uint32_t threshold) {
+    return (words)(mixed(place + key) < threshold);
+}
+
+/* A place in a line as `kept_at` asks for it: the same in every line. */
+static inline words place_of(int64_t place) { return mixed(LANE + (uint32_t)place); }
+
 static inline words kept(uint32_t key, int64_t place, uint32_t threshold) {
-    words random = mixed(mixed(LANE + (uint32_t)place) + key);
-    return (words)(random < threshold);
+    return kept_at(place_of(place), key, threshold);
 }
 
 static inline floats chosen(floats x, words mask) { return (floats)((words)x & mask); }

@@ -7,6 +7,17 @@ tokens. The rest of Lathe knows nothing of layouts: it calls `enable` and goes o
 from lathe.core.packing.dropout import fast_dropout, torch_dropout
 from lathe.core.packing.families import FAMILIES, why_padded
 from lathe.core.packing.hooks import disable, enable
+from lathe.core.packing.layers import fuse_layers, plain_layers
 from lathe.core.packing.rows import labelled_rows
 
-__all__ = ["FAMILIES", "disable", "enable", "fast_dropout", "labelled_rows", "torch_dropout", "why_padded"]
+__all__ = [
+    "FAMILIES",
+    "disable",
+    "enable",
+    "fast_dropout",
+    "fuse_layers",
+    "labelled_rows",
+    "plain_layers",
+    "torch_dropout",
+    "why_padded",
+]

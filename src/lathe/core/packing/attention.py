@@ -82,21 +82,28 @@ def packed_attention(
         if sequences is not None:
             with torch.autocast(device, enabled=False):
                 return varlen.attend(query, key, value, sequences, scaling), None
-    query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # [1, N, H, width]
-    rows = attention_mask.rows
-    if rows is not None and position_bias is None and native.suits(rows, query[0], key[0], value[0]):
-        return native.attention(query[0], key[0], value[0], rows, scaling, dropout).unsqueeze(0), None
-    settings = _Settings(
-        attention_mask.plan,
-        query.shape[2],
-        key.shape[2],
-        scaling,
-        dropout,
-    )
+    query, key, value = (x.transpose(1, 2)[0] for x in (query, key, value))  # [N, H, width]
+    return attend(query, key, value, attention_mask, scaling, dropout, position_bias).unsqueeze(0), None
+
+
+def attend(
+    query: Tensor,  # [N, H, width]
+    key: Tensor,  # [N, H_kv, width]
+    value: Tensor,  # [N, H_kv, width]
+    pack: Pack,
+    scaling: float,
+    dropout: float,
+    position_bias: Tensor | None = None,  # [1, H, T, T]
+) -> Tensor:
+    """softmax(scaling * q kᵀ + bias) v within each row, in the precision of the tensors.  [N, H, width]"""
+    rows = pack.rows
+    if rows is not None and position_bias is None and native.suits(rows, query, key, value):
+        return native.attention(query, key, value, rows, scaling, dropout)
+    settings = _Settings(pack.plan, query.shape[1], key.shape[1], scaling, dropout)
     flat = (x.reshape(-1, x.shape[-1]) for x in (query, key, value))  # [N * H, width]
-    with torch.autocast(device, enabled=False):
+    with torch.autocast(query.device.type, enabled=False):
         out: Tensor = _Attention.apply(*flat, position_bias, settings)
-    return out.view(1, -1, query.shape[2], value.shape[-1]), None  # [1, N, H, width]
+    return out.view(-1, query.shape[1], value.shape[-1])
 
 
 @dataclass(frozen=True)
