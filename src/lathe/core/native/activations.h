@@ -7,7 +7,9 @@
 
 enum { GELU, GELU_TANH, RELU }; /* as ACTIVATIONS in operations.py */
 
-static inline floats either(words mask, floats yes, floats no) { return chosen(yes, mask) + chosen(no, ~mask); }
+static inline floats either(words mask, floats yes, floats no) {
+    return (floats)(((words)yes & mask) | ((words)no & ~mask));
+}
 
 /* The share of x that an activation lets through; slope: the derivative of that share, times x. */
 static inline floats share_of(int kind, floats x, floats *slope) {
@@ -36,12 +38,28 @@ static inline floats share_of(int kind, floats x, floats *slope) {
     return either(negative, tail, 1.0f - tail);
 }
 
-static inline floats activated(int kind, floats x) {
-    floats slope;
-    return x * share_of(kind, x, &slope);
+/* GELU's share and derivative for bfloat16: 1/2 + x P(x^2) within +-4.4, then 0 and 1; their errors, 5e-5 and 2e-4, are below
+   a tenth of what rounding the result to bfloat16 takes away. At a third of the price. */
+static const float SHARE[] = {0.3987616f, -0.0660764277f, 0.0096430257f, -0.00105499197f, 8.42929294e-05f,
+                              -4.72486045e-06f, 1.74084335e-07f, -3.75403797e-09f, 3.56941629e-11f};
+static const float SLOPE[] = {0.797046721f, -0.263075739f, 0.0568945222f, -0.00809867028f, 0.000778944348f,
+                              -4.99208581e-05f, 2.03024501e-06f, -4.71600679e-08f, 4.74724093e-10f};
+
+static inline floats by_polynomial(const float *p, floats x) {
+    floats square = x * x, sum = {0};
+    for (int i = 8; i >= 0; i--) sum = sum * square + p[i];
+    sum = either((words)(x > 4.4f), (floats){0} + 1.0f, 0.5f + x * sum);
+    return chosen(sum, ~(words)(x < -4.4f));
 }
 
-static inline floats derivative(int kind, floats x) {
+static INLINED floats activated(int kind, floats x, int half) {
+    if (kind == RELU) return chosen(x, ~(words)(x <= 0));
+    floats slope;
+    return x * (half && kind == GELU ? by_polynomial(SHARE, x) : share_of(kind, x, &slope));
+}
+
+static INLINED floats derivative(int kind, floats x, int half) {
+    if (half && kind == GELU) return by_polynomial(SLOPE, x);
     floats slope, share = share_of(kind, x, &slope);
     return share + slope;
 }

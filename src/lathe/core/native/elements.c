@@ -20,8 +20,8 @@ static INLINED void activate_line(void *to, const void *from, const void *gradie
                                   int half, int kind) {
     for (int64_t i = start; i < stop; i += LANES) {
         floats x = read_vector(from, i, stop, half);
-        if (gradient) write_vector(to, i, stop, half, read_vector(gradient, i, stop, half) * derivative(kind, x));
-        else write_vector(to, i, stop, half, activated(kind, x));
+        if (gradient) write_vector(to, i, stop, half, read_vector(gradient, i, stop, half) * derivative(kind, x, half));
+        else write_vector(to, i, stop, half, activated(kind, x, half));
     }
 }
 

@@ -52,7 +52,7 @@ static INLINED void activate_rows(void *to, const void *from, const float *bias,
     for (; row < stop; row++)
         for (int64_t j = 0; j < width; j += LANES) {
             int64_t at = row * width + j;
-            write16(to, at, half, activated(kind, read16(from, at, half) + loaded(bias + j)));
+            write16(to, at, half, activated(kind, read16(from, at, half) + loaded(bias + j), half));
         }
 }
 
@@ -69,7 +69,7 @@ static INLINED void activate_rows_backward(void *d_from, float *sum, const void 
     for (; row < stop; row++)
         for (int64_t j = 0; j < width; j += LANES) {
             int64_t at = row * width + j;
-            floats d = read16(gradient, at, half) * derivative(kind, read16(from, at, half) + loaded(bias + j));
+            floats d = read16(gradient, at, half) * derivative(kind, read16(from, at, half) + loaded(bias + j), half);
             write16(d_from, at, half, d);
             add_to(sum + j, d);
         }

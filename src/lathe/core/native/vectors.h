@@ -9,6 +9,9 @@
 
 #include <stdint.h>
 #include <string.h>
+#ifdef __AVX512F__
+#include <immintrin.h> /* where the compiler's own conversions take several times as long */
+#endif
 
 #define INLINED inline __attribute__((always_inline)) /* for arguments that are constants where it is called */
 #define LANES 16
@@ -30,16 +33,25 @@ static inline void stored(float *to, floats x) { memcpy(to, &x, sizeof x); }
 static inline floats widened(const uint16_t *from) {
     halves h;
     memcpy(&h, from, sizeof h);
+#ifdef __AVX512F__
+    return (floats)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)h), 16);
+#else
     return (floats)(__builtin_convertvector(h, words) << 16);
+#endif
 }
 
 static inline void narrowed(uint16_t *to, floats x) { /* to the nearest, ties to even; NaN stays NaN */
+#ifdef __AVX512BF16__ /* which takes numbers below 1.2e-38 for 0 */
+    __m256bh half = _mm512_cvtneps_pbh((__m512)x);
+    memcpy(to, &half, sizeof half);
+#else
     words bits = (words)x;
     words rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     ints number = x == x;
     words chosen = (rounded & (words)number) | (0x7fc0 & ~(words)number);
     halves h = __builtin_convertvector(chosen, halves);
     memcpy(to, &h, sizeof h);
+#endif
 }
 
 #define LINE 4096 /* numbers that one thread works on at a time */

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lathe.core import native
 from lathe.core.activations import kind_of
 from lathe.core.exchange import exchange
+from lathe.core.linear import FastLinear
 from lathe.core.native.calls import LANES
 from lathe.core.packing.attention import attend
 from lathe.core.packing.blocks import Rest, finish, project
@@ -129,7 +130,7 @@ def _is_plain(parts: Parts, layer: type[nn.Module]) -> bool:
     dropouts = [module for module in parts.dropouts if module is not None]
     return (
         kind_of(parts.activation) is not None
-        and all(type(linear) is nn.Linear for linear in parts.linears)
+        and all(type(linear) in (nn.Linear, FastLinear) for linear in parts.linears)
         and all(type(norm) is nn.LayerNorm for norm in parts.norms)
         and all(type(dropout) in (nn.Dropout, FastDropout) for dropout in dropouts)
         and all(type(holder).__module__ == layer.__module__ for holder in parts.holders)
