@@ -117,7 +117,7 @@ def test_operations_in_c_and_those_of_torch_hold_what_a_dry_run_says(precision, 
     steps = steps_of(ready, 1)
     in_c = rehearse(ready, steps).bytes
     assert in_c == pytest.approx(taken(ready, steps)[0], rel=0.02)
-    for module in (native, native.operations):
+    for module in (native, native.calls):
         monkeypatch.setattr(module, "library", lambda: None)
     by_torch = rehearse(ready, steps).bytes
     assert by_torch == pytest.approx(taken(ready, steps)[0], rel=0.02)
