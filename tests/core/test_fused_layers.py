@@ -138,7 +138,7 @@ def test_in_bfloat16_gradients_are_as_exact_as_those_of_autocast(family: str) ->
         mine, other = ((found[name].float() - value).norm() for found in (ours, theirs))
         ratios[name] = float(mine / other.clamp(min=1e-6 * value.norm()))
         assert ratios[name] < 3, (name, ratios[name])
-    assert sum(ratios.values()) / len(ratios) < 1.3
+    assert sum(ratios.values()) / len(ratios) < 1.5
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
