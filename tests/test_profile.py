@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lathe.cli import main
+from lathe.core import native
 from lathe.core.profile import KINDS, kind_of
 from lathe.models.pretrained import open_config
 
@@ -44,6 +45,15 @@ def test_a_person_reads_a_table(recipe, capsys):
     assert main(["profile", str(recipe), *STEPS, "operations=20", "options.train.batch_size=4"]) == 0
     told = capsys.readouterr().out
     assert "rows/s" in told and "matrix products" in told and "aten::" in told
+
+
+def test_what_is_computed_in_c_is_told_by_its_kind(recipe, capsys):
+    options = ["options.train.precision=bf16", "options.train.batch_size=32"]
+    assert main(["profile", str(recipe), *STEPS, *options, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["flops_per_second"] > 0 and told["shares"]["matrix products"] > 0
+    if native.library() is not None:
+        assert {"activations", "norms", "optimizer"} <= set(told["shares"])
 
 
 @pytest.mark.parametrize(

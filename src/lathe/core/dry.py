@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 from transformers.initialization import no_init_weights
 
 from lathe.core import learn, tables
@@ -25,6 +24,7 @@ from lathe.core.batches import StepBatches
 from lathe.core.fit import quicken
 from lathe.core.learn import State
 from lathe.core.optim import trainable
+from lathe.core.profile import Flops
 from lathe.core.ready import Ready
 from lathe.core.recompute import recompute_layers
 from lathe.core.runtime import autocast, dtype_of
@@ -74,7 +74,7 @@ def rehearse(ready: Ready, steps: Sequence[StepBatches]) -> Needs:
             if name != UPDATES:
                 dry.ledger.name(mean, AVERAGE)
         state = State(ready.config.optimizer(model), average=average)
-        with FlopCounterMode(display=False) as counter:
+        with Flops() as counter:
             learn.train_step(model, ready.course.objective, steps[0], ready.config, ready.course.total, state)
         for step in steps[1:]:
             _name_state(dry, model, state)
@@ -87,7 +87,7 @@ def rehearse(ready: Ready, steps: Sequence[StepBatches]) -> Needs:
         embeddings=sum(embeddings.values()),
         memory=memory,
         forward_flops=forward,
-        training_flops=counter.get_total_flops(),
+        training_flops=counter.total(),
         tokens=steps[0].tokens,
     )
 
@@ -170,7 +170,7 @@ def _name_state(dry: DryRun, model: nn.Module, state: State) -> None:
 
 def _forward_flops(model: nn.Module, ready: Ready, step: StepBatches) -> int:
     place = next(model.parameters()).device
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), autocast(place, dtype_of(ready.config.precision)):
+    with Flops() as counter, torch.no_grad(), autocast(place, dtype_of(ready.config.precision)):
         for batch in step.micro:
             ready.course.objective.loss(model, batch.to(place))
-    return int(counter.get_total_flops())
+    return counter.total()

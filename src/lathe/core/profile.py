@@ -22,7 +22,8 @@ _current: ContextVar[Watch] = ContextVar("watch", default=lambda _: nullcontext(
 
 KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "matrix products": ("mm", "addmm", "bmm", "baddbmm", "linear", "matmul", "convolution", "sdpa", "attention"),
+        "attention": ("sdpa", "attention"),
+        "matrix products": ("mm", "addmm", "bmm", "baddbmm", "linear", "matmul", "convolution"),
         "softmax": ("softmax",),
         "norms": ("layer_norm", "rms_norm", "group_norm", "rsqrt", "pow", "mean"),
         "activations": ("gelu", "relu", "silu", "tanh", "sigmoid"),
@@ -46,6 +47,35 @@ KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """What an operation of torch is for, by words in its name (a short word: all of it); the first that fits."""
+
+
+class Flops(FlopCounterMode):
+    """Within it, floating-point operations are counted: those of torch's products, and those that Lathe does itself."""
+
+    def __init__(self) -> None:
+        super().__init__(display=False)
+        self.own = 0
+
+    def __enter__(self) -> "Flops":
+        _counters.append(self)
+        super().__enter__()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        super().__exit__(*raised)
+        _counters.remove(self)
+
+    def total(self) -> int:
+        return int(self.get_total_flops()) + self.own
+
+
+_counters: list[Flops] = []
+
+
+def count(flops: int) -> None:
+    """Tell whoever counts of operations that torch does not know of."""
+    for counter in _counters:
+        counter.own += flops
 
 
 class Enough(Exception):  # noqa: N818 - not an error: how a watched run ends
@@ -91,10 +121,10 @@ class Profile:
     def __call__(self, step: StepBatches) -> Iterator[None]:
         self._number += 1
         if self._number <= self.warm_up:
-            with FlopCounterMode(display=False) if self._number == self.warm_up else nullcontext() as counter:
+            with Flops() if self._number == self.warm_up else nullcontext() as counter:
                 yield
             if counter is not None:
-                self.flops, self.flop_tokens = counter.get_total_flops(), step.tokens
+                self.flops, self.flop_tokens = counter.total(), step.tokens
         elif self._number <= self.warm_up + self.timed:
             with _clock(self.seconds):
                 yield

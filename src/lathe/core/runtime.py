@@ -90,6 +90,7 @@ def set_up() -> torch.device:
     """Prepare the process for heavy tensor work; returns the device to work on."""
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")  # row lengths vary: many shapes are worth keeping
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it products on a GPU are not reproducible
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's tracer writes lines of its own to standard error
     torch.set_num_threads(max(1, cores() // launch().local_ranks))
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a quarter of a step's time

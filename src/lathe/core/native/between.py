@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lathe.core.native.calls import at, has_memory, is_half, operations, threshold
+from lathe.core.native.calls import at, has_memory, is_half, run, threshold
 from lathe.core.native.operations import ACTIVATIONS
 
 
@@ -51,7 +51,7 @@ def add_norm(a: Addition) -> tuple[Tensor, Tensor]:
     out = torch.empty_like(a.x)
     moments = a.x.new_empty(len(a.x), 2, dtype=torch.float32)
     if has_memory(out):
-        operations().add_norm(ctypes.byref(_call(a)), at(out), at(moments))
+        run("norms", "add_norm", ctypes.byref(_call(a)), at(out), at(moments))
     return out, moments
 
 
@@ -75,7 +75,7 @@ def add_norm_backward(a: Addition, moments: Tensor, gradient: Tensor, more: Tens
             moments.data_ptr(), gradient.data_ptr(), None if more is None else more.data_ptr(),
             d_x.data_ptr() if a.dropout else None, d_residual.data_ptr(), *(x.data_ptr() for x in sums.unbind()),
         )  # fmt: skip
-        operations().add_norm_backward(ctypes.byref(_call(a)), ctypes.byref(call))
+        run("norms", "add_norm_backward", ctypes.byref(_call(a)), ctypes.byref(call))
     return AdditionGradients(d_x, d_residual, *sums.unbind())
 
 
@@ -83,7 +83,8 @@ def bias_activation(x: Tensor, bias: Tensor, kind: str) -> Tensor:
     """f(x + bias), where f is one of `ACTIVATIONS`.  [N, F], float32 [F] -> [N, F]"""
     out = torch.empty_like(x)
     if has_memory(x):
-        operations().bias_activate(at(out), at(x), at(bias), *_shape(x), is_half(x), ACTIVATIONS.index(kind))
+        number = ACTIVATIONS.index(kind)
+        run("activations", "bias_activate", at(out), at(x), at(bias), *_shape(x), is_half(x), number)
     return out
 
 
@@ -91,9 +92,11 @@ def bias_activation_backward(x: Tensor, bias: Tensor, kind: str, gradient: Tenso
     """The gradients of x, in the memory of ``gradient``, and of the bias."""
     d_bias = torch.empty_like(bias)
     if has_memory(x):
-        operations().bias_activate_backward(
-            at(gradient), at(d_bias), at(x), at(bias), at(gradient), *_shape(x), is_half(x), ACTIVATIONS.index(kind)
-        )
+        at_gradient = at(gradient)
+        run(
+            "activations", "bias_activate_backward",
+            at_gradient, at(d_bias), at(x), at(bias), at_gradient, *_shape(x), is_half(x), ACTIVATIONS.index(kind),
+        )  # fmt: skip
     return gradient, d_bias
 
 
@@ -101,7 +104,7 @@ def sum_tokens(x: Tensor) -> Tensor:
     """The gradient of a bias.  [N, D] -> float32 [D]"""
     out = x.new_empty(x.shape[1], dtype=torch.float32)
     if has_memory(x):
-        operations().sum_tokens(at(out), at(x), *_shape(x), is_half(x))
+        run("other arithmetic", "sum_tokens", at(out), at(x), *_shape(x), is_half(x))
     return out
 
 

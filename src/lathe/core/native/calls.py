@@ -25,6 +25,15 @@ def operations() -> ctypes.CDLL:
     return found
 
 
+def run(kind: str, operation: str, *arguments: object) -> None:
+    """Call an operation of the library; a profiler sees it as one of ``kind``, see `lathe.core.profile.KINDS`."""
+    if torch._C._autograd._profiler_enabled():
+        with torch.profiler.record_function(kind):
+            getattr(operations(), operation)(*arguments)
+    else:
+        getattr(operations(), operation)(*arguments)
+
+
 def has_memory(x: Tensor) -> bool:
     """False in a rehearsal (`lathe.core.dry`): its tensors have shapes alone, and nothing is computed."""
     return not is_fake(x)

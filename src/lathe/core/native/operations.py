@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lathe.core.native.calls import LANES, at, has_memory, is_half, new_seed, operations, serves, threshold
+from lathe.core.native.calls import LANES, at, has_memory, is_half, new_seed, run, serves, threshold
+from lathe.core.profile import count
 
 WIDEST, LONGEST = 256, 128
 """Beyond these a head of a row does not fit near the processor, and torch's large matrix products are faster."""
@@ -82,7 +83,8 @@ class _AttentionOfRows(torch.autograd.Function):
         norms = query.new_empty((*query.shape[:2], 2), dtype=torch.float32)
         if has_memory(out):
             call = _call(query, key, value, rows, scaling, dropout, seed)
-            operations().attention_forward(ctypes.byref(call), at(out), at(norms))
+            run("attention", "attention_forward", ctypes.byref(call), at(out), at(norms))
+        count(2 * _products(rows, query))
         out[rows.tokens :] = 0
         ctx.save_for_backward(query, key, value, norms)
         ctx.rows, ctx.settings = rows, (scaling, dropout, seed)
@@ -97,7 +99,8 @@ class _AttentionOfRows(torch.autograd.Function):
         if has_memory(d_out):
             call = _call(query, key, value, ctx.rows, *ctx.settings)
             call.d_q_line, call.d_k_line, call.d_v_line = (x.stride(0) for x in gradients)
-            operations().attention_backward(ctypes.byref(call), at(norms), at(d_out), *map(at, gradients))
+            run("attention", "attention_backward", ctypes.byref(call), at(norms), at(d_out), *map(at, gradients))
+        count(5 * _products(ctx.rows, query))
         for gradient in gradients:
             gradient[ctx.rows.tokens :] = 0
         return *gradients, None, None, None
@@ -126,8 +129,8 @@ def _dropped(x: Tensor, p: float, seed: int) -> Tensor:
     out = torch.empty_like(x)
     if has_memory(x):
         below, factor = threshold(p)
-        operations().dropout(
-            at(out), at(x), ctypes.c_int64(x.numel()), is_half(x),
+        run(
+            "dropout", "dropout", at(out), at(x), ctypes.c_int64(x.numel()), is_half(x),
             ctypes.c_uint32(below), ctypes.c_float(factor), ctypes.c_uint64(seed),
         )  # fmt: skip
     return out
@@ -164,7 +167,7 @@ def _activated(x: Tensor, gradient: Tensor | None, kind: str) -> Tensor:
     if has_memory(x):
         after = at(gradient) if gradient is not None else None
         number = ACTIVATIONS.index(kind)
-        operations().activate(at(out), at(x), after, ctypes.c_int64(x.numel()), is_half(x), number)
+        run("activations", "activate", at(out), at(x), after, ctypes.c_int64(x.numel()), is_half(x), number)
     return out
 
 
@@ -179,6 +182,11 @@ def _call(
         query.shape[1], key.shape[1], query.shape[2],
         scaling, rows.is_causal, is_half(query), below, factor, seed,
     )  # fmt: skip
+
+
+def _products(rows: Rows, query: Tensor) -> int:
+    """Operations of one of attention's products, as if every token saw its whole row (torch counts its own so)."""
+    return int(2 * (rows.lengths**2).sum()) * query.shape[1] * query.shape[2]
 
 
 def _like(query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import is_fake
 
+from lathe.core.native.calls import run
 from lathe.core.native.compiled import library
+from lathe.core.profile import count
 
 EDGE = 32
 """Both sizes of a weight must be multiples of it; with fewer rows nothing is gained."""
@@ -99,7 +101,8 @@ def weight_gradient(dy: Tensor, x: Tensor, sums: Tensor | None = None) -> Tensor
     call = _Gradient(
         *(_place(tensor) for tensor in (dy, x, out, sums)), dy.stride(0), x.stride(0), len(x), *out.shape
     )  # fmt: skip
-    _library().product_for_weight(ctypes.byref(call))
+    run("matrix products", "product_for_weight", ctypes.byref(call))
+    count(2 * len(x) * out.numel())
     return out
 
 
@@ -116,7 +119,8 @@ def _by_weight(
         *(0 if tensor is None else tensor.stride(0) for tensor in (left, weight, more, out)),
         len(left), columns, depth, turned, weight.dtype == torch.bfloat16, dtype == torch.bfloat16,
     )  # fmt: skip
-    _library().product_by_weight(ctypes.byref(call))
+    run("matrix products", "product_by_weight", ctypes.byref(call))
+    count(2 * len(left) * columns * depth)
     return out
 
 
@@ -128,9 +132,3 @@ def _by_line(x: Tensor) -> Tensor:
 
 def _place(x: Tensor | None) -> int | None:
     return None if x is None else x.data_ptr()
-
-
-def _library() -> ctypes.CDLL:
-    found = library()
-    assert found is not None, "asked before: `suits`"
-    return found
