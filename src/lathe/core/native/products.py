@@ -101,6 +101,7 @@ def weight_gradient(dy: Tensor, x: Tensor, sums: Tensor | None = None) -> Tensor
     call = _Gradient(
         *(_place(tensor) for tensor in (dy, x, out, sums)), dy.stride(0), x.stride(0), len(x), *out.shape
     )  # fmt: skip
+    assert has_unit(), "asked before: `suits`"
     run("matrix products", "product_for_weight", ctypes.byref(call))
     count(2 * len(x) * out.numel())
     return out
@@ -119,6 +120,7 @@ def _by_weight(
         *(0 if tensor is None else tensor.stride(0) for tensor in (left, weight, more, out)),
         len(left), columns, depth, turned, weight.dtype == torch.bfloat16, dtype == torch.bfloat16,
     )  # fmt: skip
+    assert has_unit(), "asked before: `suits`"
     run("matrix products", "product_by_weight", ctypes.byref(call))
     count(2 * len(left) * columns * depth)
     return out
