@@ -60,7 +60,7 @@ CORE = [
         "packing",
         "tables",
     ],
-    *["average", "recompute", "muon", "adamw", "optim", "checkpoint", "health"],
+    *["average", "recompute", "compilation", "muon", "adamw", "optim", "checkpoint", "health"],
     *["learn", "fit", "ready", "dry", "trial"],
     *["stats", "predictor", "measure"],
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lathe.cli import main
-from lathe.core import native
+from lathe.core import compilation, native
 from lathe.core.profile import KINDS, kind_of
 from lathe.models.pretrained import open_config
 
@@ -39,6 +39,18 @@ def test_a_profile_tells_rates_shares_and_the_fraction_of_the_peak(recipe, class
     least = 6 * config.num_hidden_layers * layer  # forward and backward, without attention, pooler and fillers
     assert least < a_token < 4 * least
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_compiled_layers_do_the_same_arithmetic_and_have_a_share_of_their_own(recipe, capsys, monkeypatch):
+    monkeypatch.setattr(compilation, "BACKEND", "aot_eager")
+    told = []
+    for compiled in ("true", "false"):
+        assert main(["profile", str(recipe), *STEPS, f"options.train.torch_compile={compiled}", "--json"]) == 0
+        told.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
+    each = [one["flops_per_second"] / one["tokens_per_second"] for one in told]
+    assert each[0] == pytest.approx(each[1])
+    assert told[0]["shares"]["compiled layers"] > 0
+    assert "compiled layers" not in told[1]["shares"]
 
 
 def test_a_person_reads_a_table(recipe, capsys):

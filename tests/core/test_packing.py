@@ -2,7 +2,10 @@
 
 import copy
 import math
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,10 @@ import transformers as hf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch._dynamo.backends.debugging import aot_eager
 
-from lathe.core import packing, tables
+from lathe.core import activations, compilation, packing, tables
+from lathe.core.compilation import compiled_layers
 from lathe.core.packing import varlen
 from lathe.core.packing.dropout import dropout
 from lathe.core.packing.geometry import Geometry, coarse
@@ -114,9 +119,10 @@ KINDS = ["bert", "albert", "modernbert", "gpt2", "qwen3", "bart", "t5"]  # one o
 LANGUAGE_MODELS = [(f, h) for f, h in CASES if h in ("masked", "causal", "seq2seq")]
 
 
-def model_of(family: str, head: str, p: float = 0.0) -> Any:
+def model_of(family: str, head: str, p: float = 0.0, layers: int = LAYERS) -> Any:
     torch.manual_seed(0)
     config = CONFIGS[family]()
+    config.num_hidden_layers = layers
     config.num_labels = 2 if head == "answer" else 3
     if head == "causal" and family not in DECODERS:
         config.is_decoder = True
@@ -539,6 +545,86 @@ def test_on_a_gpu_packed_bfloat16_is_as_near_to_float32_as_padded(
         assert (r - e).abs().max() <= 1e-4 * size
         assert (q - e).norm() <= 2 * (p - e).norm() + 2e-2 * size * math.sqrt(e.numel())
     assert bool(calls) == ((family, head) != ("t5", "token"))
+
+
+SIZES = (LENGTHS, [3, 8, 30, 2, 7, 31], [9] * 6, [22, 3], [22, 3, 4, 5, 6, 60])
+
+
+@dataclass
+class Counting:
+    """A backend of torch.compile that counts graphs, and calls of what has become of them."""
+
+    graphs: int = 0
+    calls: int = 0
+
+    def __call__(self, graph: Any, inputs: Any) -> Callable[..., Any]:
+        made = aot_eager(graph, inputs)
+        self.graphs += 1
+
+        def call(*arguments: Any) -> Any:
+            self.calls += 1
+            return made(*arguments)
+
+        return call
+
+
+def assert_compiled_equals_uncompiled(model: Any, head: str) -> Iterator[None]:
+    """With dropout; yields after every batch, the first one being that for which code is made."""
+    batches = [batch_of(head, mask_of(lengths)) for lengths in SIZES]
+
+    def seeded(batch: dict[str, Tensor]) -> tuple[list[Tensor], dict[str, Tensor]]:
+        torch.manual_seed(5)
+        return run(model, head, batch)
+
+    expected = [seeded(batch) for batch in batches]
+    with compiled_layers(model, lambda: seeded(batches[0]) and None):
+        for batch, (outputs, gradients) in zip(batches, expected, strict=True):
+            compiled = seeded(batch)
+            for a, b in zip(outputs, compiled[0], strict=True):
+                torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-5)
+            assert compiled[1].keys() == gradients.keys()
+            for name, gradient in gradients.items():
+                size = max(float(gradient.abs().max()), 1e-2)
+                assert (compiled[1][name] - gradient).abs().max() <= 1e-5 * size, name
+            yield
+
+
+@pytest.mark.parametrize(
+    ("family", "packed"),
+    [(family, True) for family in ("bert", "gpt2", "llama", "modernbert", "t5")]
+    + [pytest.param(family, True, marks=pytest.mark.slow) for family in ("albert", "bart", "qwen3")]
+    + [pytest.param(family, False, marks=pytest.mark.slow) for family in ("gpt2", "deberta-v2")],
+)
+def test_layers_compiled_for_one_batch_compute_the_same_on_every_other(
+    family: str, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = heads_of(family)[0]
+    model, backend = model_of(family, head, p=0.2, layers=2 if family == "bert" else 1), Counting()
+    monkeypatch.setattr(compilation, "BACKEND", backend)
+    packing.fast_dropout(model)
+    activations.fuse(model)
+    if packed:
+        assert packing.enable(model) is None
+    seen = []
+    for _ in assert_compiled_equals_uncompiled(model, head):
+        seen.append((backend.graphs, backend.calls))
+    graphs, calls = zip(*seen, strict=True)
+    assert 0 < graphs[0] == graphs[-1] <= 16, "code is made again for another batch"
+    assert len({later - sooner for sooner, later in pairwise(calls)}) == 1, "some batch did not run compiled"
+    assert calls[1] > calls[0]
+    assert not any("forward" in vars(module) for module in model.modules())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "modernbert", "t5"])
+def test_layers_that_inductor_compiled_compute_the_same(family: str) -> None:
+    head = heads_of(family)[0]
+    model = model_of(family, head, p=0.2)
+    packing.fast_dropout(model)
+    activations.fuse(model)
+    packing.enable(model)
+    assert len(list(assert_compiled_equals_uncompiled(model, head))) == len(SIZES)
 
 
 def test_no_cache_is_made_while_packed_and_the_configuration_is_left_alone() -> None:

@@ -17,6 +17,7 @@ from lathe.core import activations, checkpoint, learn, linear, native, packing, 
 from lathe.core.average import Average
 from lathe.core.batches import Plan, Source, StepBatches, ahead, batches
 from lathe.core.checkpoint import tensors_digest
+from lathe.core.compilation import compiled_layers
 from lathe.core.errors import DiskError, LatheError, RecipeError
 from lathe.core.health import Health
 from lathe.core.keyed import row_seeds
@@ -72,7 +73,8 @@ def fit(
     given = (course.source, course.objective, course.symbols, plan, config.tokens_per_batch)
     steps = ahead(batches(*given, start=state.step, ranks=parallel.ranks()))
     saver = checkpoint.Saver(work.checkpoints, config.save_total_limit, partial(_not_saved, work))
-    with closing(steps), stop_flag() as stop, saver, progress("training", course.total, "steps") as meter:
+    layers = _layers(model, course, plan, config)
+    with closing(steps), stop_flag() as stop, saver, layers, progress("training", course.total, "steps") as meter:
         meter.skip(state.step)
         saved_s = time.perf_counter()
         tell = partial(_tell, model, course, config, work)
@@ -112,6 +114,15 @@ def _prepared(model: PreTrainedModel, plan: Plan, config: Train) -> Plan:
         say(f"runs padded, rows of like length together: {reason}")
         return replace(plan, window=PADDED_WINDOW)
     return plan
+
+
+def _layers(model: PreTrainedModel, course: Course, plan: Plan, config: Train) -> AbstractContextManager[None]:
+    """Within it the model's layers run as the recipe says; always by the first step of the run: see `compiled_layers`."""
+    if not config.torch_compile:
+        return nullcontext()
+    given = (course.source, course.objective, course.symbols, plan, config.tokens_per_batch)
+    first = next(batches(*given, ranks=parallel.ranks()))
+    return compiled_layers(model, partial(learn.go_through, model, course.objective, first, config))
 
 
 def _average(model: PreTrainedModel, config: Train) -> Average | None:

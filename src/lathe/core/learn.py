@@ -53,6 +53,8 @@ class Train:
     """Matrix products in fp32 or bf16; auto measures which is faster here. Weights stay float32."""
     gradient_checkpointing: bool = False
     """Layers keep their inputs only and run again in the backward pass: less memory, a third more arithmetic."""
+    torch_compile: bool = False
+    """Layers compiled by torch.compile: a minute or so before the first step of every start, then faster steps on a GPU."""
     max_bad_steps: int = Field(0, ge=0)
     """Steps in a row that may be passed over, without an update: their loss or gradient is not finite, or a spike."""
     spike_sigma: float | None = Field(None, gt=0)
@@ -177,6 +179,16 @@ def train_step(
     state.health.took(loss, norm)
     seconds = time.perf_counter() - started_s
     return Step(state.step, step.epoch, loss, values, items, norm, rate, len(step.rows), step.tokens, seconds)
+
+
+def go_through(model: nn.Module, objective: Objective, step: StepBatches, config: Train) -> None:
+    """Forward and backward of a step that is not taken; gradients are left to add up."""
+    place, dtype = next(model.parameters()).device, dtype_of(config.precision)
+    model.train()
+    for batch in step.micro:
+        with autocast(place, dtype):
+            parts = objective.loss(model, batch.to(place))
+        step_loss(parts, batch.items).backward()
 
 
 def step_loss(parts: Sequence[Part], items: Mapping[str, int]) -> Tensor:

@@ -31,7 +31,7 @@ class FastLinear(nn.Linear):
     """`nn.Linear`, y = x Wᵀ + b. Made by changing a module's class."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
-        if _suits(input, self.weight, self.bias, self.in_features):
+        if torch.is_autocast_enabled("cpu") and _suits(input, self.weight, self.bias, self.in_features):
             return linear(input, self.weight, self.bias, turned=False)
         return super().forward(input)
 
@@ -40,22 +40,23 @@ class FastConv1D(Conv1D):
     """GPT-2's linear layer, y = x W + b. Made by changing a module's class."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if _suits(x, self.weight, self.bias, self.nx):
+        if torch.is_autocast_enabled("cpu") and _suits(x, self.weight, self.bias, self.nx):
             return linear(x, self.weight, self.bias, turned=True)
         found: Tensor = super().forward(x)
         return found
 
 
+@torch.compiler.disable
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, turned: bool) -> Tensor:
     """x Wᵀ + b in bfloat16, or x W + b where ``turned``.  [..., K], [N, K] or [K, N], [N] -> [..., N]"""
     found: Tensor = _Linear.apply(x, weight, bias, turned)
     return found
 
 
+@torch.compiler.disable
 def _suits(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: int) -> bool:
     return (
-        torch.is_autocast_enabled("cpu")
-        and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        torch.get_autocast_dtype("cpu") == torch.bfloat16
         and x.dtype in (torch.float32, torch.bfloat16)
         and all(p is None or (p.dtype == torch.float32 and p.is_contiguous()) for p in (weight, bias))
         and x.shape[-1] == inputs

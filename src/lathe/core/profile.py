@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
+from torch.autograd import DeviceType
 from torch.autograd.profiler import profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -78,6 +79,10 @@ def count(flops: int) -> None:
         counter.own += flops
 
 
+COMPILED = ("CompiledFunction", "Torch-Compiled Region", "## Call CompiledFxGraph", "triton_")
+"""What torch.compile calls its own code, by the beginnings of the names."""
+
+
 class Enough(Exception):  # noqa: N818 - not an error: how a watched run ends
     """The watch has seen all it wanted; nothing is to be saved."""
 
@@ -121,7 +126,7 @@ class Profile:
     def __call__(self, step: StepBatches) -> Iterator[None]:
         self._number += 1
         if self._number <= self.warm_up:
-            with Flops() if self._number == self.warm_up else nullcontext() as counter:
+            with _counting() if self._number == self.warm_up else nullcontext() as counter:
                 yield
             if counter is not None:
                 self.flops, self.flop_tokens = counter.total(), step.tokens
@@ -143,7 +148,7 @@ class Profile:
         """Each operation's own time: on a GPU that of its kernels, which are also listed by themselves."""
         on_gpu = torch.cuda.is_available()
         for event in profiler.key_averages():
-            if on_gpu and not event.key.startswith("aten::"):
+            if on_gpu and not event.key.startswith("aten::") and not _is_fused_kernel(event):
                 continue
             own = event.self_device_time_total if on_gpu else event.self_cpu_time_total
             self.operations[event.key] += own / 1e6 / self.profiled
@@ -156,6 +161,8 @@ def kind_of(operation: str) -> str:
     >>> kind_of("aten::native_layer_norm_backward"), kind_of("aten::_fused_adamw_"), kind_of("_Attention")
     ('norms', 'optimizer', 'bookkeeping')
     """
+    if operation.startswith(COMPILED):
+        return "compiled layers"
     name = operation.removeprefix("aten::").removeprefix("mkldnn::").strip("_")
     if operation in KINDS:  # what Lathe does by itself goes by its kind
         return operation
@@ -175,6 +182,18 @@ def peak_flops(dtype: torch.dtype, place: torch.device, size: int = 2048, tries:
         with _clock(spent):
             a @ b
     return 2 * size**3 / min(spent)
+
+
+@contextmanager
+def _counting() -> Iterator[Flops]:
+    """Compiled layers run uncompiled within it: operations that were fused are not seen one by one."""
+    with torch.compiler.set_stance("force_eager"), Flops() as counter:
+        yield counter
+
+
+def _is_fused_kernel(event: Any) -> bool:
+    """Of one that torch.compile wrote: the kernel on the GPU itself, not also the call that starts it."""
+    return event.key.startswith("triton_") and event.device_type == DeviceType.CUDA
 
 
 def _profiler() -> profile:

@@ -5,13 +5,12 @@ from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
-from transformers import PreTrainedModel
 
-from lathe.core.batches import Counts, StepBatches
+from lathe.core import learn
+from lathe.core.batches import Counts
 from lathe.core.fit import fit
-from lathe.core.learn import step_loss
 from lathe.core.ready import Ready, Steps
-from lathe.core.runtime import autocast, dtype_of, memory_in_use
+from lathe.core.runtime import memory_in_use
 from lathe.core.work import Work
 
 COLD_SHARE = 1 / 3
@@ -77,18 +76,8 @@ def first_steps(ready: Ready, all_steps: Steps, work: Work, seconds: float, ahea
             evaluation_s = time.perf_counter() - started_s
             evaluations_took += memory_in_use()[1] - trained
         if all_steps.largest >= len(spent):
-            _go_through(model, ready, all_steps.at(all_steps.largest))
+            learn.go_through(model, ready.course.objective, all_steps.at(all_steps.largest), ready.config)
     taken = memory_in_use()[1] - before + ahead
     if model.device.type == "cpu" and len(spent) < len(all_steps.tokens):
         taken += round(GROWTH * (taken - evaluations_took))
     return Trial(tuple(spent), tuple(tokens), cold, taken, evaluation_s / max(evaluated, 1))
-
-
-def _go_through(model: PreTrainedModel, ready: Ready, step: StepBatches) -> None:
-    """Forward and backward, on top of what the optimizer and the last step's gradients hold."""
-    place, dtype = next(model.parameters()).device, dtype_of(ready.config.precision)
-    model.train()
-    for batch in step.micro:
-        with autocast(place, dtype):
-            parts = ready.course.objective.loss(model, batch.to(place))
-        step_loss(parts, batch.items).backward()

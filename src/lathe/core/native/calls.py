@@ -15,7 +15,12 @@ TYPES = (torch.float32, torch.bfloat16)
 
 def serves(x: Tensor) -> bool:
     """Whether there are operations for this tensor's device and type."""
-    return x.device.type == "cpu" and x.dtype in TYPES and library() is not None
+    return x.device.type == "cpu" and x.dtype in TYPES and _are_here()
+
+
+@torch.compiler.assume_constant_result
+def _are_here() -> bool:
+    return library() is not None
 
 
 def operations() -> ctypes.CDLL:

@@ -141,6 +141,7 @@ def gelu(x: Tensor) -> Tensor:
     return activation(x, "gelu_tanh")
 
 
+@torch.compiler.disable
 def activation(x: Tensor, kind: str) -> Tensor:
     """One of `ACTIVATIONS` of every number."""
     found: Tensor = _Activation.apply(x, kind)

@@ -6,7 +6,7 @@ tokens. The rest of Lathe knows nothing of layouts: it calls `enable` and goes o
 
 from lathe.core.packing.dropout import fast_dropout, torch_dropout
 from lathe.core.packing.families import FAMILIES, why_padded
-from lathe.core.packing.hooks import disable, enable
+from lathe.core.packing.hooks import disable, enable, stacks
 from lathe.core.packing.layers import fuse_layers, plain_layers
 from lathe.core.packing.rows import labelled_rows
 
@@ -18,6 +18,7 @@ __all__ = [
     "fuse_layers",
     "labelled_rows",
     "plain_layers",
+    "stacks",
     "torch_dropout",
     "why_padded",
 ]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
@@ -53,7 +54,7 @@ def disable(model: PreTrainedModel) -> None:
 
 
 def _install(model: PreTrainedModel) -> Iterator[RemovableHandle]:
-    for owner, stack in _stacks(model):
+    for owner, stack in stacks(model):
         scope = _Scope(reads_first=not (model.config.is_encoder_decoder or _is_causal(owner)))
         for layer in stack:
             enter = _Enter(tuple(inspect.signature(layer.forward).parameters), scope)
@@ -67,7 +68,7 @@ def _install(model: PreTrainedModel) -> Iterator[RemovableHandle]:
             yield module.register_forward_pre_hook(_bias_by_position, with_kwargs=True)
 
 
-def _stacks(model: PreTrainedModel) -> Iterator[tuple[PreTrainedModel, nn.ModuleList]]:
+def stacks(model: PreTrainedModel) -> Iterator[tuple[PreTrainedModel, nn.ModuleList]]:
     """Outermost lists of layers that take (hidden_states, attention_mask), each with the model that it belongs to."""
     pending: list[tuple[PreTrainedModel, nn.Module]] = [(model, model)]
     while pending:
@@ -167,6 +168,7 @@ def _without_cache(_: nn.Module, args: Arguments, kwargs: Named) -> tuple[Argume
     return (args, kwargs | {"use_cache": False}) if kwargs.get("use_cache") is None else None
 
 
+@torch.compiler.disable
 def _bias_by_position(attention: Any, args: Arguments, kwargs: Named) -> tuple[Arguments, Named] | None:
     """T5 would build its bias for all pairs of packed tokens, [1, H, N, N]: hand it that of one row, [1, H, T, T]."""
     pack = kwargs.get("mask")
