@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lathe.core import native, runtime
+from lathe.core.errors import LatheError
 from lathe.core.native import compiled
 from lathe.core.packing import dropout as slow
 
@@ -78,6 +79,48 @@ def test_beside_large_scores_the_gradient_is_of_the_same_weights_as_the_output(s
     scale = torch.tensor([size, size, 1.0])
     for mine, other, factor in zip(gradients(ours, inputs), gradients(theirs, inputs), scale, strict=True):
         torch.testing.assert_close(mine / factor, other / factor, rtol=1e-5, atol=1e-5)
+
+
+@needs_library
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_a_row_of_scores_that_are_all_minus_infinity_attends_to_nothing_as_in_torch(is_causal):
+    rows = rows_of([5, 20], is_causal=is_causal)
+    query, key, value = inputs = tensors(rows, 2, 2, 16)
+    with torch.no_grad():
+        key.copy_(-1e20 * torch.rand_like(key))
+        query[[3, 9]] = 1e20
+        query[[4, 10]] = 0
+    ours = native.attention(*inputs, rows, 0.25, 0.0)
+    parts = [slice(start, start + length) for start, length in zip(rows.starts, rows.lengths, strict=True)]
+    theirs = torch.cat(
+        [
+            torch.nn.functional.scaled_dot_product_attention(
+                *(x[part].transpose(0, 1) for x in inputs), scale=0.25, is_causal=is_causal
+            ).transpose(0, 1)
+            for part in parts
+        ]
+    )
+    assert torch.equal(ours[[3, 9]], torch.zeros(2, 2, 16)) and ours[[4, 10]].abs().min() > 0
+    torch.testing.assert_close(ours[[3, 4, 9, 10]], theirs[[3, 4, 9, 10]], rtol=0, atol=5e-6)
+    of_rows = torch.zeros_like(ours)
+    of_rows[[3, 9]] = 1
+    for gradient in torch.autograd.grad(ours, inputs, of_rows):
+        assert torch.equal(gradient, torch.zeros_like(gradient))
+
+
+@needs_library
+def test_without_memory_attention_says_so():
+    """A row for which no machine has memory; nothing of it is read."""
+    rows = native.Rows(np.array([0]), np.array([1 << 24]), 1 << 24, is_causal=False)
+    x = torch.zeros(1, 1, 16)
+    with pytest.raises(LatheError, match=r"no memory is left for attention; lower train\.tokens_per_batch"):
+        native.attention(x, x, x, rows, 1.0, 0.0)
+    short = native.Rows(np.array([0]), np.array([1]), 1, is_causal=False)
+    x.requires_grad_()
+    out = native.attention(x, x, x, short, 1.0, 0.0)
+    short.lengths[0] = 1 << 24
+    with pytest.raises(LatheError, match="no memory is left for attention"):
+        out.sum().backward()
 
 
 @needs_library

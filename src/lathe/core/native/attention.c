@@ -91,9 +91,8 @@ typedef struct {
     int64_t d_q_line, d_k_line, d_v_line; /* of the gradients */
 } attention;
 
-static floats *scratch(int64_t numbers) {
-    return aligned_alloc(64, whole(numbers) * sizeof(float));
-}
+/* NULL where there is no memory. */
+static float *scratch(int64_t numbers) { return aligned_alloc(64, whole(numbers) * sizeof(float)); }
 
 /* The numbers that a token sees of a row of scores end here; what follows in their last vector is made to count
    nothing. */
@@ -105,7 +104,7 @@ static inline int64_t seen_of(float *row, int64_t i, int64_t length, int causal)
 
 /* Scores become probabilities, row by row; where a token does not see they are 0 as far as its last vector goes. norms:
    the greatest score of each row and its sum of exp(score - greatest), for backward; not the log of both together, which
-   loses the sum beside large scores. */
+   loses the sum beside large scores. A row of scores that are all -infinity attends to nothing, as in torch. */
 static void softmax(float *s, int64_t length, int64_t ld, int causal, float *norms, int64_t line) {
     for (int64_t i = 0; i < length; i++) {
         float *row = s + i * ld;
@@ -113,12 +112,14 @@ static void softmax(float *s, int64_t length, int64_t ld, int causal, float *nor
         floats most = loaded(row), total = {0};
         for (int64_t j = LANES; j < end; j += LANES) most = greater(most, loaded(row + j));
         float top = greatest(most);
+        int nothing = top == -INFINITY;
+        if (nothing) top = 0;
         for (int64_t j = 0; j < end; j += LANES) {
             floats x = exponential(loaded(row + j) - top);
             stored(row + j, x);
             total += x;
         }
-        float sum = sum_of(total), share = 1 / sum;
+        float sum = nothing ? 1 : sum_of(total), share = 1 / sum;
         for (int64_t j = 0; j < end; j += LANES) stored(row + j, loaded(row + j) * share);
         norms[i * line] = top;
         norms[i * line + 1] = sum;
@@ -210,28 +211,34 @@ static int64_t longest(const attention *a) {
     return most;
 }
 
-/* out: [tokens, heads * width]; norms: [tokens, heads, 2] see softmax. */
-void attention_forward(const attention *a, void *out, float *norms) {
+/* out: [tokens, heads * width]; norms: [tokens, heads, 2] see softmax. Not 0 where memory was short: then it is not done. */
+int attention_forward(const attention *a, void *out, float *norms) {
     int64_t n = longest(a), ld = whole(n), w = a->width;
-#pragma omp parallel
+    int failed = 0;
+#pragma omp parallel reduction(| : failed)
     {
-        float *space = (float *)scratch(3 * n * w + w * ld + n * ld);
+        float *space = scratch(3 * n * w + w * ld + n * ld);
+        failed = !space;
 #pragma omp for schedule(dynamic, 4)
         for (int64_t one = 0; one < a->rows * a->heads; one++)
-            forward_one(a, one / a->heads, one % a->heads, out, norms, space);
+            if (space) forward_one(a, one / a->heads, one % a->heads, out, norms, space);
         free(space);
     }
+    return failed;
 }
 
-/* d_q as q, d_k as k, d_v as v, with lines of their own; every token of a row is written. */
-void attention_backward(const attention *a, const float *norms, const void *d_out, void *d_q, void *d_k, void *d_v) {
+/* d_q as q, d_k as k, d_v as v, with lines of their own; every token of a row is written. Returns as attention_forward does. */
+int attention_backward(const attention *a, const float *norms, const void *d_out, void *d_q, void *d_k, void *d_v) {
     int64_t n = longest(a), ld = whole(n), w = a->width;
-#pragma omp parallel
+    int failed = 0;
+#pragma omp parallel reduction(| : failed)
     {
-        float *space = (float *)scratch(7 * n * w + 2 * w * ld + 2 * n * ld);
+        float *space = scratch(7 * n * w + 2 * w * ld + 2 * n * ld);
+        failed = !space;
 #pragma omp for schedule(dynamic, 2)
         for (int64_t one = 0; one < a->rows * a->groups; one++)
-            backward_one(a, one / a->groups, one % a->groups, norms, d_out, d_q, d_k, d_v, space);
+            if (space) backward_one(a, one / a->groups, one % a->groups, norms, d_out, d_q, d_k, d_v, space);
         free(space);
     }
+    return failed;
 }

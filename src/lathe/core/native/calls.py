@@ -1,11 +1,13 @@
 """What every call of an operation in C needs."""
 
 import ctypes
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import is_fake
 
+from lathe.core.errors import LatheError
 from lathe.core.native.compiled import library
 
 LANES = 16
@@ -31,12 +33,15 @@ def operations() -> ctypes.CDLL:
 
 
 def run(kind: str, operation: str, *arguments: object) -> None:
-    """Call an operation of the library; a profiler sees it as one of ``kind``, see `lathe.core.profile.KINDS`."""
-    if torch._C._autograd._profiler_enabled():
-        with torch.profiler.record_function(kind):
-            getattr(operations(), operation)(*arguments)
-    else:
-        getattr(operations(), operation)(*arguments)
+    """Call an operation of the library; a profiler sees it as one of ``kind``, see `lathe.core.profile.KINDS`.
+
+    Raises ``LatheError`` where there was no memory for it.
+    """
+    watched = torch._C._autograd._profiler_enabled()
+    with torch.profiler.record_function(kind) if watched else nullcontext():
+        failed = getattr(operations(), operation)(*arguments)
+    if failed:
+        raise LatheError(f"no memory is left for {kind}; lower train.tokens_per_batch or max_length")
 
 
 def has_memory(x: Tensor) -> bool:
