@@ -14,9 +14,8 @@ from transformers import PreTrainedModel
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import common
 
-from lathe.core import learn, runtime
+from lathe.core import fit, learn, runtime
 from lathe.core.batches import EncodedRows, Plan, StepSize, ahead, batches
-from lathe.core.fit import quicken
 from lathe.core.keyed import row_keys
 from lathe.core.learn import Train
 from lathe.core.optim import AdamW
@@ -38,6 +37,9 @@ def arguments(description: str | None, length: int, vocabulary: int) -> argparse
     parser.add_argument("--tokens-per-batch", type=int, default=1 << 16 if on_gpu else 1 << 12)
     parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
     parser.add_argument("--steps", type=int, default=20, help="timed, after --warm-up")
+    parser.add_argument(
+        "--torch-compile", action="store_true", help="as train.torch_compile: by the first step's batches"
+    )
     parser.add_argument("--warm-up", type=int, default=5)
     return parser
 
@@ -48,10 +50,10 @@ def measure(
     """Take real steps on rows of these lengths, and write tokens a second and the fraction of the measured peak."""
     place = runtime.set_up()
     model.to(place)
-    padded = quicken(model)
+    padded = fit.quicken(model)
     config = Train(
         learning_rate=6e-4, optimizer=AdamW(adam_beta2=0.95), precision=options.precision,
-        tokens_per_batch=options.tokens_per_batch, seed=SEED,
+        tokens_per_batch=options.tokens_per_batch, seed=SEED, torch_compile=options.torch_compile,
     )  # fmt: skip
     draw = np.random.default_rng(SEED)
     rows = [{"input_ids": draw.integers(5, options.vocabulary, length).tolist()} for length in lengths]
@@ -61,7 +63,9 @@ def measure(
     watch = Profile(options.warm_up, options.steps, profiled=1)
     total = options.warm_up + options.steps + 1
     losses: list[float] = []
-    with closing(ahead(batches(source, objective, symbols, plan, options.tokens_per_batch))) as steps, watched(watch):
+    given = (source, objective, symbols, plan, options.tokens_per_batch)
+    compiled = fit.compiled(model, fit.Course(objective, source, symbols, plan, total), plan, config)
+    with closing(ahead(batches(*given))) as steps, watched(watch), compiled:
         try:
             state = learn.State(config.optimizer(model))
             for step in learn.train(model, objective, steps, config, total, state):

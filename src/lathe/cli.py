@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +20,15 @@ _TOML_AS_VALUE = (("story",), ("recipe",), ("data.file",))
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*=")
 
 
+def _may_tell() -> bool:
+    """Of several processes one tells what went wrong. A process alone knows it without loading torch."""
+    if "WORLD_SIZE" not in os.environ:
+        return True
+    from lathe.core import parallel
+
+    return parallel.may_tell()
+
+
 @dataclass
 class Call:
     """A command line, taken apart."""
@@ -30,7 +39,6 @@ class Call:
     out: str = ""
     json: bool = False
     help: bool = False
-    may_tell: Callable[[], bool] = lambda: True  # of several processes one tells what went wrong
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] in ("-V", "--version"):
         print(f"lathe {__version__}")
         return 0
-    call = Call(arguments[0])
+    call = Call(arguments[0], json="--json" in arguments)  # until more is known of it
     try:
         call = _take_apart(arguments)
         return _run(call)
@@ -62,7 +70,6 @@ def _run(call: Call) -> int:
     from lathe.core.runtime import go_offline, launch
 
     go_offline()
-    call.may_tell = parallel.may_tell
     verb = VERBS[call.verb]
     if not verb.together:
         parallel.refuse_several(call.verb)
@@ -158,7 +165,7 @@ def _summary(bundle: Any) -> dict[str, Any]:
 def _fail(call: Call, message: str, code: int) -> int:
     from lathe.core.report import say, say_json
 
-    if call.may_tell():
+    if _may_tell():
         say(f"lathe {call.verb}: {message}")
         if call.json:
             say_json({"error": message, "exit_code": code})

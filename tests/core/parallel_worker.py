@@ -24,7 +24,7 @@ from transformers import AutoModelForMaskedLM
 
 from lathe.cli import main
 from lathe.compress.distill import SoftTargets
-from lathe.core import checkpoint, learn, packing, parallel, runtime, tables
+from lathe.core import checkpoint, health, learn, packing, parallel, runtime, tables
 from lathe.core.errors import DataError
 from lathe.core.learn import Train
 from lathe.core.optim import SGD
@@ -154,6 +154,7 @@ def commands() -> dict[str, dict]:
         "too few tokens a step": command([*pretrain, "train.tokens_per_step=10", "-o", "refused"]),
         "too long a row": command([*tune, "train.tokens_per_batch=3", "-o", "refused"]),
         "not for several": command(["predict", "whole", "rows.jsonl", "--json"]),
+        "wrong flag": command([*tune, "--epochs", "1", "-o", "refused"]),
         "wrong option": command([*tune, "train.epoch=1", "-o", "refused"]),
         "wrong data": command([*tune, "data.train=wrong.jsonl", "-o", "refused"]),
     }
@@ -167,6 +168,12 @@ def commands() -> dict[str, dict]:
         found["disk full"] = command([*tune, "-o", "full"])
     with in_step(3, 1, lambda: Poisoned(labels=("neg", "pos"))):
         found["bad step"] = command([*tune, "train.max_bad_steps=1", "-o", "bad"])
+    guarded = [*tune, "train.spike_sigma=100", "train.max_rewinds=1"]
+    with patched(health, "WINDOW", 4), in_step(7, 1, lambda: Spiked(labels=("neg", "pos"))):
+        found["rewound"] = command([*guarded, "-o", "rewound"])
+        with in_step(9, 1, lambda: signal.raise_signal(signal.SIGTERM)):
+            found["rewound and stopped"] = command([*guarded, "-o", "rewound-cut"])
+        found["rewound and resumed"] = command([*guarded, "-o", "rewound-cut"])
     return found
 
 
@@ -226,6 +233,13 @@ class Poisoned(Classify):
 
     def loss(self, model, batch):
         return [part._replace(total=part.total * float("nan")) for part in super().loss(model, batch)]
+
+
+class Spiked(Classify):
+    """Its loss is finite, and no update should be made by it."""
+
+    def loss(self, model, batch):
+        return [part._replace(total=part.total * 1e6) for part in super().loss(model, batch)]
 
 
 def lose_rank_1() -> int:

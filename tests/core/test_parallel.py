@@ -28,6 +28,7 @@ ONCE = {  # what is refused -> what one of the processes says about it
     "too few tokens a step": "train.tokens_per_step: 10 is less than 2 processes need",
     "too long a row": "train.tokens_per_batch: 3 is less than the longest row has, 7 tokens; raise it to 7 or more",
     "not for several": "`lathe predict` runs in one process only and torchrun has started 2",
+    "wrong flag": "'--epochs': no such flag",
     "wrong option": "did you mean 'epochs'?",
     "wrong data": "there is nothing to tell apart",
     "one rank fails": "row 7 cannot be read",
@@ -130,6 +131,19 @@ def test_a_step_without_a_finite_loss_is_passed_over_by_both(folder):
     log = read_log(folder / "bad")
     assert [line["step"] for line in log if line["event"] == "bad step"] == [3]
     assert weights(folder, "bad") != weights(folder, "whole")
+
+
+def test_a_spike_that_one_rank_sees_takes_both_back_and_a_stop_afterwards_costs_no_bit(seen, folder):
+    codes = {name: [one["commands"][name]["code"] for one in seen] for name in seen[0]["commands"]}
+    assert codes["rewound"] == codes["rewound and resumed"] == [0, 0]
+    assert codes["rewound and stopped"] == [143, 143]
+    for name in ("rewound", "rewound-cut"):
+        told = [line for line in read_log(folder / name) if line["event"] in ("bad step", "rewind")]
+        assert [(line["event"], line["step"]) for line in told] == [("bad step", 7), ("rewind", 7)]
+        assert "is a spike" in told[0]["found"] and told[1]["to"] == 6
+    assert seen[0]["commands"]["rewound"]["err"].count("went back to the weights of step 6") == 1
+    assert weights(folder, "rewound") == weights(folder, "rewound-cut")
+    assert weights(folder, "rewound") != weights(folder, "whole")
 
 
 def test_a_run_does_not_go_on_with_another_number_of_processes(folder, monkeypatch, capsys):

@@ -106,8 +106,10 @@ def test_lineage_is_carried_by_every_bundle(tmp_path):
     assert (parent.sha256, parent.stage, parent.parents[0].sha256) == (second.digest, "two", first.digest)
 
 
-def test_a_log_line_cut_off_by_a_kill_is_left_out(tmp_path):
-    (tmp_path / "log.jsonl").write_text('{"event": "step", "step": 1}\n{"event": "st', encoding="utf-8")
+@pytest.mark.parametrize("other", ['{"event": "st', "5", "null", '{"step": 2}'])
+def test_what_is_no_line_of_a_log_is_left_out(tmp_path, other):
+    """Such as one that was cut off by a kill."""
+    (tmp_path / "log.jsonl").write_text('{"event": "step", "step": 1}\n' + other, encoding="utf-8")
     assert read_log(tmp_path) == [{"event": "step", "step": 1}]
 
 
@@ -116,3 +118,21 @@ def test_a_damaged_manifest_is_a_clear_error(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text, encoding="utf-8")
     with pytest.raises(BundleError, match=r"manifest\.json"):
         Bundle.open(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", '"fp'])
+def test_damaged_notes_of_an_unfinished_run_are_a_clear_error(tmp_path, text):
+    def stops(work):
+        work.settle("precision", lambda: "fp32")
+        raise Stopped("stopped", 15)
+
+    def goes_on(work):
+        work.settle("precision", lambda: "bf16")
+
+    with pytest.raises(Stopped):
+        run_stage("demo", Recipe(), tmp_path / "out", [], stops)
+    (tmp_path / "out.work" / "checkpoints").mkdir()  # it has saved something: nothing is thrown away
+    for name in ("precision.settled", "run.json"):
+        (tmp_path / "out.work" / name).write_text(text, encoding="utf-8")
+        with pytest.raises(BundleError, match=rf"{name}: damaged; delete .*out\.work and run again"):
+            run_stage("demo", Recipe(), tmp_path / "out", [], goes_on)

@@ -1,13 +1,13 @@
 """torch.compile for the layers of a model, while it trains.
 
-A layer's own code is compiled, whatever its family; the rest of the model stays as it is. Attention over packed rows and
-what Lathe computes in C are calls out of the compiled code ("graph breaks"): torch fuses what lies between them. Sizes of
-batches are symbols: a batch of another size needs no other code.
+A layer's own code is compiled, whatever its family; the rest of the model stays as it is. Attention over packed rows
+and what Lathe computes in C are calls out of the compiled code ("graph breaks"): torch fuses what lies between them.
+Sizes of batches are symbols: a batch of another size needs no other code.
 
-The code depends on the sizes that it is first made for, and with it the last bits of what it computes. A resumed run must
-end with the bits of the unbroken one, so all code is made before the first step, always for the batches of the first step
-of the run, and not taken from what an earlier run has left on the disk. What it does not fit (a row alone where others
-were padded, an evaluation) runs as it would without the option.
+The code depends on the sizes that it is first made for, and with it the last bits of what it computes. A resumed run
+must end with the bits of the unbroken one. So all code is made before the first step, for the batches of the run's
+first step also where it goes on from a later one, and none is taken from what an earlier run has left on the disk. What
+that code does not fit (a row alone where others were padded, an evaluation) runs uncompiled.
 """
 
 import warnings

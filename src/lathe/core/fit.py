@@ -73,8 +73,13 @@ def fit(
     given = (course.source, course.objective, course.symbols, plan, config.tokens_per_batch)
     steps = ahead(batches(*given, start=state.step, ranks=parallel.ranks()))
     saver = checkpoint.Saver(work.checkpoints, config.save_total_limit, partial(_not_saved, work))
-    layers = _layers(model, course, plan, config)
-    with closing(steps), stop_flag() as stop, saver, layers, progress("training", course.total, "steps") as meter:
+    with (
+        closing(steps),
+        stop_flag() as stop,
+        saver,
+        compiled(model, course, plan, config),
+        progress("training", course.total, "steps") as meter,
+    ):
         meter.skip(state.step)
         saved_s = time.perf_counter()
         tell = partial(_tell, model, course, config, work)
@@ -116,8 +121,8 @@ def _prepared(model: PreTrainedModel, plan: Plan, config: Train) -> Plan:
     return plan
 
 
-def _layers(model: PreTrainedModel, course: Course, plan: Plan, config: Train) -> AbstractContextManager[None]:
-    """Within it the model's layers run as the recipe says; always by the first step of the run: see `compiled_layers`."""
+def compiled(model: PreTrainedModel, course: Course, plan: Plan, config: Train) -> AbstractContextManager[None]:
+    """Within it the model's layers are compiled where the recipe says so, for the first step of the run."""
     if not config.torch_compile:
         return nullcontext()
     given = (course.source, course.objective, course.symbols, plan, config.tokens_per_batch)

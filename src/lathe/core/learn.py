@@ -54,7 +54,7 @@ class Train:
     gradient_checkpointing: bool = False
     """Layers keep their inputs only and run again in the backward pass: less memory, a third more arithmetic."""
     torch_compile: bool = False
-    """Layers compiled by torch.compile: a minute or so before the first step of every start, then faster steps on a GPU."""
+    """Layers compiled by torch.compile: a minute or so at every start, then fewer and larger operations; for GPUs."""
     max_bad_steps: int = Field(0, ge=0)
     """Steps in a row that may be passed over, without an update: their loss or gradient is not finite, or a spike."""
     spike_sigma: float | None = Field(None, gt=0)

@@ -1,4 +1,5 @@
-"""The machine: device, precision, threads, memory, signals. The only module that reads or sets the environment."""
+"""The machine: device, precision, threads, memory, signals. The only module that sets the environment, and (but for
+`cli`, before torch is loaded) that reads it."""
 
 import ctypes
 import mmap

@@ -74,7 +74,7 @@ class Work:
         file = self.path / f"{name}.settled"
         if not file.is_file():
             write_json(file, choose())
-        return str(json.loads(file.read_text(encoding="utf-8")))
+        return str(_read_json(file))
 
     def rewind_log(self, step: int) -> None:
         """Drop lines of steps after ``step``: a run that goes on from a checkpoint takes them again."""
@@ -174,17 +174,27 @@ def _remove_empty(folders: Sequence[Path]) -> None:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log; a last line cut off by a kill is left out."""
+    """The lines of a run's log; what is no line of one, such as a last line cut off by a kill, is left out."""
     file = folder / LOG
     if not file.is_file():
         return []
     lines = []
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            lines.append(json.loads(line))
+            found = json.loads(line)
         except ValueError:
             continue
+        if isinstance(found, dict) and "event" in found:
+            lines.append(found)
     return lines
+
+
+def _read_json(file: Path) -> Any:
+    """What a run has noted in its work folder. Raises ``BundleError`` where that is damaged."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        raise BundleError(f"{file}: damaged; delete {file.parent} and run again, or choose another -o") from None
 
 
 def _rates(work: Work) -> dict[str, float]:
@@ -220,7 +230,7 @@ def _claim(path: Path, identity: Mapping[str, Any]) -> None:
     if not file.is_file():
         write_json(file, identity)
         return
-    changed = differences(json.loads(file.read_text(encoding="utf-8")), dict(identity))
+    changed = differences(_read_json(file), dict(identity))
     if changed:
         raise BundleError(
             f"{path}: holds an unfinished run of another recipe; finish that one, choose another -o, or delete it. "
