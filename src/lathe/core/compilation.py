@@ -70,7 +70,8 @@ def compiled_layers(model: PreTrainedModel, first_step: Callable[[], None]) -> I
 def _for_all_sizes() -> Iterator[None]:
     """Within it code is made that serves batches of every size; where that cannot be, it is an error."""
     limits = torch._dynamo.config.patch(recompile_limit=MOST_VARIANTS, fail_on_recompile_limit_hit=True)
-    symbols = torch.fx.experimental._config.patch(use_duck_shape=False)  # as many tokens as the model is wide: chance
+    sizes = torch.fx.experimental._config  # tokens as many as the model is wide are so by chance: not one symbol
+    symbols = sizes.patch(use_duck_shape=False)  # type: ignore[attr-defined]
     with limits, symbols, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch about itself: modules it imports, gradients it looks for
         yield

@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import torch
-from torch.autograd import DeviceType
 from torch.autograd.profiler import profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -193,7 +192,7 @@ def _counting() -> Iterator[Flops]:
 
 def _is_fused_kernel(event: Any) -> bool:
     """Of one that torch.compile wrote: the kernel on the GPU itself, not also the call that starts it."""
-    return event.key.startswith("triton_") and event.device_type == DeviceType.CUDA
+    return bool(event.key.startswith("triton_") and event.device_type.name == "CUDA")
 
 
 def _profiler() -> profile:

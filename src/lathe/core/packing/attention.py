@@ -51,7 +51,7 @@ def packed_mask(
     return Pack(valid.bool(), None if mask_function is bidirectional_mask_function else mask_function, dense)
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def packed_attention(
     module: nn.Module,
     query: Tensor,  # [1, H, N, width]

@@ -39,7 +39,7 @@ class FastDropout(nn.Dropout):
         return dropout(input, self.p) if self.training else input
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def dropout(x: Tensor, p: float) -> Tensor:
     """x with each element zeroed with probability p, the others scaled by 1 / (1 - p)."""
     if p == 0 or x.numel() == 0:

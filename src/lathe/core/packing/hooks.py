@@ -168,7 +168,7 @@ def _without_cache(_: nn.Module, args: Arguments, kwargs: Named) -> tuple[Argume
     return (args, kwargs | {"use_cache": False}) if kwargs.get("use_cache") is None else None
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _bias_by_position(attention: Any, args: Arguments, kwargs: Named) -> tuple[Arguments, Named] | None:
     """T5 would build its bias for all pairs of packed tokens, [1, H, N, N]: hand it that of one row, [1, H, T, T]."""
     pack = kwargs.get("mask")
