@@ -22,7 +22,8 @@ class FusedTanhGelu(NewGELUActivation):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
         if native.serves(input):
-            return native.activation(input, "gelu_tanh")
+            activated: Tensor = native.activation(input, "gelu_tanh")
+            return activated
         return nn.functional.gelu(input, approximate="tanh")
 
 

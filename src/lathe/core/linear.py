@@ -32,7 +32,8 @@ class FastLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
         if torch.is_autocast_enabled("cpu") and _suits(input, self.weight, self.bias, self.in_features):
-            return linear(input, self.weight, self.bias, turned=False)
+            found: Tensor = linear(input, self.weight, self.bias, turned=False)
+            return found
         return super().forward(input)
 
 
@@ -41,19 +42,20 @@ class FastConv1D(Conv1D):
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_autocast_enabled("cpu") and _suits(x, self.weight, self.bias, self.nx):
-            return linear(x, self.weight, self.bias, turned=True)
-        found: Tensor = super().forward(x)
+            found: Tensor = linear(x, self.weight, self.bias, turned=True)
+        else:
+            found = super().forward(x)
         return found
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, turned: bool) -> Tensor:
     """x Wᵀ + b in bfloat16, or x W + b where ``turned``.  [..., K], [N, K] or [K, N], [N] -> [..., N]"""
     found: Tensor = _Linear.apply(x, weight, bias, turned)
     return found
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _suits(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: int) -> bool:
     return (
         torch.get_autocast_dtype("cpu") == torch.bfloat16

@@ -20,7 +20,7 @@ def serves(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype in TYPES and _are_here()
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _are_here() -> bool:
     return library() is not None
 

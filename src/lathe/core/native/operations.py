@@ -138,10 +138,11 @@ def _dropped(x: Tensor, p: float, seed: int) -> Tensor:
 
 def gelu(x: Tensor) -> Tensor:
     """x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x³))) / 2"""
-    return activation(x, "gelu_tanh")
+    activated: Tensor = activation(x, "gelu_tanh")
+    return activated
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def activation(x: Tensor, kind: str) -> Tensor:
     """One of `ACTIVATIONS` of every number."""
     found: Tensor = _Activation.apply(x, kind)
