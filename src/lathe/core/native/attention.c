@@ -227,7 +227,8 @@ int attention_forward(const attention *a, void *out, float *norms) {
     return failed;
 }
 
-/* d_q as q, d_k as k, d_v as v, with lines of their own; every token of a row is written. Returns as attention_forward does. */
+/* d_q as q, d_k as k, d_v as v, with lines of their own; every token of a row is written. Returns as attention_forward
+   does. */
 int attention_backward(const attention *a, const float *norms, const void *d_out, void *d_q, void *d_k, void *d_v) {
     int64_t n = longest(a), ld = whole(n), w = a->width;
     int failed = 0;
