@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from lathe.core.errors import DataError
 
@@ -49,6 +51,15 @@ def write_json(path: Path, values: Any) -> None:
         os.fsync(stream.fileno())
     part.replace(path)
     sync_folder(path.parent)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that gets its name only when it is complete."""
+    part = path.with_name(f".{path.name}.part")
+    with part.open("wb") as stream:
+        yield stream
+    part.replace(path)
 
 
 def sync_tree(folder: Path) -> None:

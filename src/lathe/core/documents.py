@@ -3,8 +3,8 @@
 And as they come from a user's own files: whatever has a text in it.
 """
 
+import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -21,55 +21,89 @@ Split: TypeAlias = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 SUFFIX = ".jsonl.zst"
 Found: TypeAlias = tuple[Shape, dict[str, str]]
-CHUNK = 2**16  # compressed bytes read at once: bounds the memory that a crafted file can ask for
+CHUNK = 2**16  # bytes compressed or decompressed at once: bounds the memory that a crafted file can ask for
 
 
 class Written(NamedTuple):
     documents: int
     characters: int
     bytes: int  # of the texts as UTF-8
+    sha256: str  # of the file
 
 
 class DocumentWriter:
-    """Appends documents to a file that gets its name only when it is complete.
+    """Appends documents to a file that gets its name only when it is complete; ``written`` then tells what it holds.
 
     >>> with DocumentWriter(path) as writer:    # doctest: +SKIP
     ...     writer.write(Document("Some text.", "a"))
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.written = path, Written(0, 0, 0)
+    written: Written
+
+    def __init__(self, path: Path, level: int = 3) -> None:
+        self.path, self._level = path, level
         self._part = path.with_name(f".{path.name}.part")
+        self._documents = self._characters = self._bytes = self._waiting_bytes = 0
+        self._waiting: list[bytes] = []
 
     def __enter__(self) -> "DocumentWriter":
-        self._file = self._part.open("wb")
-        self._stream = zstandard.ZstdCompressor(level=3, write_checksum=True).stream_writer(self._file, closefd=False)
+        self._file, self._sha = self._part.open("wb"), hashlib.sha256()
+        self._compressor = zstandard.ZstdCompressor(level=self._level, write_checksum=True).compressobj()
         return self
 
     def write(self, document: Document) -> None:
-        text = document.text.encode("utf-8")
         values: dict[str, Any] = {"text": document.text, "id": document.id}
-        line = json.dumps(values | ({"meta": document.meta} if document.meta else {}), ensure_ascii=False)
-        self._stream.write(line.encode("utf-8") + b"\n")
-        documents, characters, size = self.written
-        self.written = Written(documents + 1, characters + len(document.text), size + len(text))
+        line = _json(values | ({"meta": document.meta} if document.meta else {}))
+        self._append(f"{line}\n".encode())
+        self._documents += 1
+        self._characters += len(document.text)
+        self._bytes += utf8_size(document.text)
+
+    def write_file(self, file: Path, written: Written) -> None:
+        """All documents of another file, of which it is known what they are."""
+        for chunk in _content(file):
+            self._append(chunk)
+        self._documents += written.documents
+        self._characters += written.characters
+        self._bytes += written.bytes
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._stream.close()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        with self._file:
+            if kind is None:
+                self._flush()
+                self._put(self._compressor.flush())
         if kind is None:
             self._part.replace(self.path)
+            self.written = Written(self._documents, self._characters, self._bytes, self._sha.hexdigest())
         else:
             self._part.unlink()
 
+    def _append(self, data: bytes) -> None:
+        """Short lines are compressed together: each call costs as much as a hundred bytes."""
+        self._waiting.append(data)
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes >= CHUNK:
+            self._flush()
 
-def write_documents(path: Path, documents: Iterable[Document]) -> Written:
-    with DocumentWriter(path) as writer:
+    def _flush(self) -> None:
+        self._put(self._compressor.compress(b"".join(self._waiting)))
+        self._waiting, self._waiting_bytes = [], 0
+
+    def _put(self, data: bytes) -> None:
+        self._sha.update(data)
+        self._file.write(data)
+
+
+def write_documents(path: Path, documents: Iterable[Document], level: int = 3) -> Written:
+    with DocumentWriter(path, level) as writer:
         for document in documents:
             writer.write(document)
     return writer.written
+
+
+def utf8_size(text: str) -> int:
+    """Bytes of a text."""
+    return len(text) if text.isascii() else len(text.encode("utf-8"))
 
 
 def read_texts(path: Path, split: Split = "train") -> Iterator[str]:
@@ -118,8 +152,15 @@ def read_rows_as_documents(file: Path, text: str | None = None, meta: str | None
 
     ``text`` and ``meta`` are columns: the one with the text (found where not given), and one that is kept beside it.
     """
+    yield from rows_as_documents(file, read_rows(file), text, meta)
+
+
+def rows_as_documents(
+    file: Path, rows: Iterable[Record | Bad], text: str | None = None, meta: str | None = None
+) -> Iterator[Document | Bad]:
+    """The same for rows that are being read."""
     found: Found | None = None
-    for record in read_rows(file):
+    for record in rows:
         if isinstance(record, Bad):
             yield record
             continue
@@ -133,6 +174,12 @@ def read_rows_as_documents(file: Path, text: str | None = None, meta: str | None
         yield Document(row["text"], f"{file.name}:{record.line}", kept)
 
 
+def text_column(file: Path, rows: Iterable[Record | Bad]) -> str | None:
+    """The column that the first good row has its text in."""
+    first = next((record for record in rows if isinstance(record, Record)), None)
+    return _find_columns(file, first, None)[1]["text"] if first else None
+
+
 def _find_columns(file: Path, record: Record, text: str | None) -> Found:
     try:
         return find_columns(tuple(record.row), TEXT, Columns(text=text))
@@ -141,13 +188,24 @@ def _find_columns(file: Path, record: Record, text: str | None) -> Found:
 
 
 def _lines(file: Path) -> Iterator[bytes]:
-    decompressor, rest = zstandard.ZstdDecompressor().decompressobj(), b""
+    rest = b""
+    for chunk in _content(file):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+    if rest:
+        raise DataError(f"{file}: ends early; make the corpus again")
+
+
+def _content(file: Path) -> Iterator[bytes]:
+    decompressor = zstandard.ZstdDecompressor().decompressobj()
     with file.open("rb") as stream:
         while chunk := stream.read(CHUNK):
             try:
-                *lines, rest = (rest + decompressor.decompress(chunk)).split(b"\n")
+                yield decompressor.decompress(chunk)
             except zstandard.ZstdError as error:
                 raise DataError(f"{file}: damaged ({error}); make the corpus again") from None
-            yield from lines
-    if not decompressor.eof or rest:
+    if not decompressor.eof:
         raise DataError(f"{file}: ends early; make the corpus again")
+
+
+_json = json.JSONEncoder(ensure_ascii=False).encode

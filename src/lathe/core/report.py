@@ -73,7 +73,7 @@ class Meter:
 
     def skip(self, count: int) -> None:
         """Units that an earlier run has done: they count, but not for the rate."""
-        self._first = count
+        self._first += count
         self.advance(count)
 
     @property

@@ -1,6 +1,6 @@
 """The nouns that flow between stages. Pure data."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
@@ -27,9 +27,6 @@ class Document:
     text: str
     id: str
     meta: Mapping[str, Any] = field(default_factory=dict)
-
-
-CorpusStep: TypeAlias = Callable[[Iterable[Document]], Iterable[Document]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,31 +1,16 @@
-"""The rules of a corpus: each takes a stream of documents, changes some, and drops some with a reason."""
+"""The rules that give text a normal form, and drop what holds too little of it."""
 
-import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from dataclasses import replace
+from typing import Literal
 
 from pydantic import Field
 
 from lathe.core.recipe import recipe
-from lathe.core.report import say
 from lathe.core.scripts import has_words
 from lathe.core.types import Document
-from lathe.corpus.near import clusters, near_duplicates
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """A document that leaves the stream, and why."""
-
-    document: Document
-    reason: str
-    twin: str | None = None  # id of the kept document that it repeats
-
-
-Verdict: TypeAlias = Document | Dropped
+from lathe.corpus.protocol import Dropped, Verdict
 
 
 @recipe
@@ -38,10 +23,9 @@ class Normalise:
     empty_lines: int = Field(1, ge=0)
     """Longest run of empty lines that is left."""
 
-    def __call__(self, documents: Iterable[Document]) -> Iterator[Verdict]:
-        for document in documents:
-            text = normalised(document.text, self.form, self.empty_lines)
-            yield replace(document, text=text) if text else Dropped(document, "empty")
+    def __call__(self, document: Document) -> Verdict:
+        text = normalised(document.text, self.form, self.empty_lines)
+        return replace(document, text=text) if text else Dropped(document, "empty")
 
 
 @recipe
@@ -52,38 +36,8 @@ class DropShort:
     words: int = Field(4, ge=1)
     """Fewest words; in scripts without spaces each character counts as one."""
 
-    def __call__(self, documents: Iterable[Document]) -> Iterator[Verdict]:
-        for document in documents:
-            yield document if has_words(document.text, self.words) else Dropped(document, "too short")
-
-
-@recipe
-class DropExactDuplicates:
-    """Drop documents whose text was seen before, character by character."""
-
-    kind: Literal["drop_exact_duplicates"] = "drop_exact_duplicates"
-
-    def __call__(self, documents: Iterable[Document]) -> Iterator[Verdict]:
-        first: dict[bytes, str] = {}  # digest of a text -> id of the document that has it
-        for document in documents:
-            kept = first.setdefault(hashlib.sha256(document.text.encode("utf-8")).digest(), document.id)
-            yield document if kept == document.id else Dropped(document, "exact duplicate", kept)
-
-
-@recipe
-class DropNearDuplicates:
-    """Drop documents that share most of their word 5-grams with an earlier one. Holds the documents in memory."""
-
-    kind: Literal["drop_near_duplicates"] = "drop_near_duplicates"
-    threshold: float = Field(0.8, ge=0.5, le=1)
-    """Jaccard similarity of the sets of 5-grams from which on a document is a duplicate."""
-
-    def __call__(self, documents: Iterable[Document]) -> Iterator[Verdict]:
-        held = list(documents)
-        twins = near_duplicates([document.text for document in held], self.threshold)
-        say(f"near duplicates: {len(twins):,} documents repeat one of {clusters(twins):,}")
-        for index, document in enumerate(held):
-            yield Dropped(document, "near duplicate", held[twins[index]].id) if index in twins else document
+    def __call__(self, document: Document) -> Verdict:
+        return document if has_words(document.text, self.words) else Dropped(document, "too short")
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")

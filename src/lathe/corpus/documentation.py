@@ -5,7 +5,6 @@ go to one split, and texts that become near duplicates under the mask are left o
 """
 
 import hashlib
-import json
 import platform
 import re
 from collections import Counter
@@ -14,26 +13,24 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pydantic import Field
 
 from lathe.core.data import Bad
-from lathe.core.digest import write_json
-from lathe.core.documents import read_document_file, write_documents
+from lathe.core.errors import DataError, did_you_mean
 from lathe.core.keyed import word
 from lathe.core.recipe import recipe
-from lathe.core.report import progress
 from lathe.core.types import Document
 from lathe.corpus.docstrings import Docstring, SourceFile, Unreadable, installed_files, read_files
 from lathe.corpus.near import near_duplicates
-from lathe.corpus.processes import map_processes
+from lathe.corpus.protocol import Unit
 
 TEST_CODE = ("test", "tests", "testing", "test_*", "*_test.py", "conftest.py")
 COPIES = ("_vendor", "vendor", "_vendored*", "externals", "third_party")
 
-FILES_IN_PART = 256
-"""Source files that one process reads before it saves."""
+FILES_IN_UNIT = 256
+"""Source files that one process reads at a time."""
 
 MASK = "library"
 """The word that stands for a library's name in the labelled set."""
@@ -89,49 +86,35 @@ class Documentation:
         known = "\n".join([platform.python_version(), *packages])
         return {"installed packages": hashlib.sha256(known.encode("utf-8", "surrogateescape")).hexdigest()}
 
-    def read(self, cache: Path, processes: int) -> Iterator[Document | Bad]:
-        """The documents, file by file in order. What was read is kept in ``cache``: a killed run goes on from there."""
-        cache.mkdir(exist_ok=True)
+    def units(self) -> list["Modules"]:
         files = [f for f in installed_files(self.skip) if not self.libraries or f.library in self.libraries]
-        parts = [Part(cache, tuple(files[i : i + FILES_IN_PART])) for i in range(0, len(files), FILES_IN_PART)]
-        with progress("reading docstrings", len(files), "files") as meter:
-            for part, found in zip(parts, map_processes(read_part, parts, processes), strict=True):
-                meter.advance(len(part.files))
-                yield from (_bad(Unreadable(**values)) for values in json.loads(found.unreadable.read_text("utf-8")))
-                yield from read_document_file(found.documents)
+        if not files:
+            known = sorted({file.library for file in installed_files(self.skip)})
+            near = "".join(did_you_mean(name, known) for name in self.libraries[:1])
+            raise DataError(f"source.libraries: none of {', '.join(self.libraries)} is installed here{near}")
+        parts = [tuple(files[i : i + FILES_IN_UNIT]) for i in range(0, len(files), FILES_IN_UNIT)]
+        return [Modules(f"{p[0].module} to {p[-1].module}", sum(map(_bytes, p)), p) for p in parts]
+
+    def read(self, unit: "Modules") -> Iterator[Document | Bad]:
+        for found in read_files(unit.files):
+            yield _bad(found) if isinstance(found, Unreadable) else _document(found)
 
     def group_of(self, document: Document) -> str:
         return str(document.meta["module"])
 
 
 @dataclass(frozen=True)
-class Part:
-    """Some source files that one process reads, and where it puts what it finds."""
+class Modules(Unit):
+    """Some source files."""
 
-    cache: Path
     files: tuple[SourceFile, ...]
 
-    @property
-    def name(self) -> str:
-        """Stands for the sources and their state, so that an upgraded package is read anew."""
-        stats = ((file.path, Path(file.path).stat()) for file in self.files)
-        state = "\n".join(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats)
-        return hashlib.sha256(state.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
-
-class Found(NamedTuple):
-    documents: Path
-    unreadable: Path
-
-
-def read_part(part: Part) -> Found:
-    """Write the documents of a part, and what could not be read, unless an earlier run has."""
-    found = Found(part.cache / f"{part.name}.jsonl.zst", part.cache / f"{part.name}.json")
-    if not found.documents.is_file():
-        items = read_files(part.files)
-        write_json(found.unreadable, [item._asdict() for item in items if isinstance(item, Unreadable)])
-        write_documents(found.documents, (_document(item) for item in items if isinstance(item, Docstring)))
-    return found
+def _bytes(file: SourceFile) -> int:
+    try:
+        return Path(file.path).stat().st_size
+    except OSError:
+        return 0
 
 
 def label_by_library(

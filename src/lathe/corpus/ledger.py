@@ -1,16 +1,18 @@
-"""The books of a corpus: every document that was read is kept, or dropped for a reason that is counted."""
+"""The books of a corpus: what was read is kept, dropped for a reason that is counted, or quarantined.
+
+Every shard keeps its own; the books of the whole are the sum, whoever made the shards and in whatever order.
+"""
 
 import heapq
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from lathe.core.keyed import word
 from lathe.core.types import Document
-from lathe.corpus.clean import Dropped, Verdict
+from lathe.corpus.protocol import Changed, Dropped, Noted, Verdict
 
 SAMPLES = 5
 """Dropped documents of each reason that are shown."""
@@ -19,67 +21,121 @@ SHOWN = 300
 """Characters of a dropped document that are shown."""
 
 
+class Sample(NamedTuple):
+    """A dropped document that is shown: those whose ids hash lowest, which is chance, but the same in every run."""
+
+    order: int
+    id: str
+    text: str
+    twin: str | int | None
+
+    @classmethod
+    def of(cls, dropped: Dropped) -> Self:
+        document = dropped.document
+        return cls(word(f"sample/{document.id}"), document.id, document.text[:SHOWN], dropped.twin)
+
+    @property
+    def key(self) -> tuple[int, str, str, str]:
+        """Twins of several kinds cannot be compared, their texts can."""
+        return self.order, self.id, self.text, str(self.twin)
+
+
 @dataclass
 class Ledger:
-    """Counts what streams past it."""
+    """Counts of documents, and a few of those that were dropped."""
 
     read: int = 0
     kept: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-    _samples: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    quarantined: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)  # reason -> documents
+    dropped_by: Counter[str] = field(default_factory=Counter)  # kind of the step, or "source" -> documents
+    changed: Counter[str] = field(default_factory=Counter)  # what was done to texts that stay -> times
+    noted: dict[str, Counter[str]] = field(default_factory=dict)
+    samples: dict[str, list[Sample]] = field(default_factory=dict)  # reason -> the lowest
 
-    def opened(self, documents: Iterable[Document]) -> Iterator[Document]:
-        """Count documents on their way in."""
-        for document in documents:
-            self.read += 1
-            yield document
-
-    def closed(self, documents: Iterable[Document]) -> Iterator[Document]:
-        """Count documents on their way out."""
-        for document in documents:
-            self.kept += 1
-            yield document
-
-    def through(
-        self, step: Callable[[Iterable[Document]], Iterable[Verdict]], documents: Iterable[Document]
-    ) -> Iterator[Document]:
-        """What ``step`` leaves in the stream; the rest is entered in the books."""
-        for verdict in step(documents):
-            if isinstance(verdict, Dropped):
-                self._enter(verdict)
-            else:
+    def through(self, step: str, verdicts: Iterable[Verdict]) -> Iterator[Document]:
+        """The documents that a step leaves; the others are entered in the books, and so are changes."""
+        for verdict in verdicts:
+            if isinstance(verdict, Document):
                 yield verdict
+            elif isinstance(verdict, Changed):
+                self.changed.update(verdict.counts)
+                yield verdict.document
+            else:
+                self.drop(verdict, step)
+
+    def drop(self, dropped: Dropped, step: str) -> None:
+        self.dropped[dropped.reason] += 1
+        self.dropped_by[step] += 1
+        sample = Sample.of(dropped)
+        held = self.samples.get(dropped.reason, [])
+        if len(held) < SAMPLES or sample.key < held[-1].key:
+            self.samples[dropped.reason] = _lowest([*held, sample])
+
+    def note(self, noted: Noted) -> None:
+        self.noted.setdefault(noted.subject, Counter())[noted.value] += noted.count
+
+    def add(self, other: "Ledger") -> None:
+        """Take in the books of another shard."""
+        self.read += other.read
+        self.kept += other.kept
+        self._add_counts(other)
+
+    def follow(self, other: "Ledger") -> None:
+        """Take in the books of what was done afterwards with the documents kept here.
+
+        Raises ``RuntimeError`` where those are not the documents that were kept.
+        """
+        if other.read != self.kept:
+            raise RuntimeError(f"{self.kept} documents were kept, and {other.read} of them came to the next steps")
+        self.kept = other.kept
+        self._add_counts(other)
+
+    def _add_counts(self, other: "Ledger") -> None:
+        self.quarantined += other.quarantined
+        self.dropped.update(other.dropped)
+        self.dropped_by.update(other.dropped_by)
+        self.changed.update(other.changed)
+        for subject, counts in other.noted.items():
+            self.noted.setdefault(subject, Counter()).update(counts)
+        for reason, samples in other.samples.items():
+            self.samples[reason] = _lowest([*self.samples.get(reason, []), *samples])
 
     def check(self) -> None:
         """Raises ``RuntimeError`` when a step has lost or made up documents."""
-        dropped = self.dropped.total()
-        if self.read != self.kept + dropped:
-            raise RuntimeError(f"{self.read} documents read, but {self.kept} kept + {dropped} dropped")
+        if self.read != self.kept + self.dropped.total() + self.quarantined:
+            raise RuntimeError(f"the books do not balance: {self.summary()}")
 
     def summary(self) -> str:
         """One line for people."""
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.dropped.items()))
         why = f" ({reasons})" if reasons else ""
-        return f"{self.read:,} documents read = {self.kept:,} kept + {self.dropped.total():,} dropped{why}"
+        dropped = f"{self.dropped.total():,} dropped{why}"
+        return f"{self.read:,} documents read = {self.kept:,} kept + {dropped} + {self.quarantined:,} quarantined"
 
     def scores(self) -> dict[str, Any]:
-        return {"read": self.read, "kept": self.kept, "dropped": dict(sorted(self.dropped.items()))}
+        counted = {"read": self.read, "kept": self.kept, "quarantined": self.quarantined}
+        others = {"dropped": self.dropped, "changed": self.changed} | self.noted
+        return counted | {name: dict(sorted(counts.items())) for name, counts in sorted(others.items())}
 
-    def write_samples(self, file: Path) -> None:
-        """A few dropped documents of each reason, so that the rules can be judged; JSON lines."""
-        lines = [line for reason in sorted(self._samples) for _, line in sorted(self._samples[reason], reverse=True)]
-        file.write_text("".join(lines), encoding="utf-8")
+    def sample_lines(self) -> Iterator[str]:
+        """The samples as JSON lines, so that the rules can be judged."""
+        for reason, samples in sorted(self.samples.items()):
+            for sample in samples:
+                twin = {"twin": sample.twin} if sample.twin is not None else {}
+                values = {"reason": reason, "id": sample.id} | twin | {"text": sample.text}
+                yield json.dumps(values, ensure_ascii=False) + "\n"
 
-    def _enter(self, dropped: Dropped) -> None:
-        """The samples are those whose ids hash lowest: chance, but the same in every run."""
-        self.dropped[dropped.reason] += 1
-        samples = self._samples.setdefault(dropped.reason, [])
-        entry = (-word(f"sample/{dropped.document.id}"), _line(dropped))
-        (heapq.heappush if len(samples) < SAMPLES else heapq.heappushpop)(samples, entry)
+    def to_json(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    @classmethod
+    def of_json(cls, values: dict[str, Any]) -> Self:
+        counters = {name: Counter(values[name]) for name in ("dropped", "dropped_by", "changed")}
+        noted = {subject: Counter(counts) for subject, counts in values["noted"].items()}
+        samples = {reason: [Sample(*sample) for sample in found] for reason, found in values["samples"].items()}
+        return cls(**values | counters | {"noted": noted, "samples": samples})
 
 
-def _line(dropped: Dropped) -> str:
-    document = dropped.document
-    twin = {"twin": dropped.twin} if dropped.twin is not None else {}
-    values = {"reason": dropped.reason, "id": document.id} | twin | {"text": document.text[:SHOWN]}
-    return json.dumps(values, ensure_ascii=False) + "\n"
+def _lowest(samples: Iterable[Sample]) -> list[Sample]:
+    return heapq.nsmallest(SAMPLES, samples, key=lambda sample: sample.key)

@@ -3,30 +3,59 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import parent_process
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
+
+from lathe.core.errors import LatheError
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 
-def map_processes(function: Callable[[A], B], items: Sequence[A], processes: int) -> Iterator[B]:
-    """``map(function, items)``, several at a time; the function and its values must be picklable."""
-    if processes <= 1 or len(items) <= 1:
-        yield from map(function, items)
-        return
-    context = multiprocessing.get_context("spawn")  # a fork would copy the locks of running threads
-    with ProcessPoolExecutor(min(processes, len(items)), context, _end_with_parent) as pool:
-        yield from _in_order(pool, function, items)
+class Workers:
+    """Some processes that stay for several rounds of work; they are started when there is work for two."""
 
+    def __init__(self, processes: int) -> None:
+        self.processes = processes
+        self._pool: ProcessPoolExecutor | None = None
 
-def _in_order(pool: ProcessPoolExecutor, function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    try:
-        yield from pool.map(function, items)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            if kind is not None:  # what they are at would be thrown away
+                for process in multiprocessing.active_children():
+                    process.terminate()
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def map(self, function: Callable[[A], B], items: Sequence[A]) -> Iterator[B]:
+        """``map(function, items)``, several at a time; functions and values have to be picklable.
+
+        Raises ``LatheError`` when a process dies.
+        """
+        if self.processes <= 1 or len(items) <= 1:
+            yield from map(function, items)
+            return
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")  # a fork would copy the locks of running threads
+            self._pool = ProcessPoolExecutor(self.processes, context, _end_with_parent)
+        futures = deque(self._pool.submit(function, item) for item in items)
+        try:
+            while futures:
+                yield futures.popleft().result()
+        except BrokenProcessPool:
+            raise LatheError(
+                "a worker process was ended from outside (by the system where memory ran out, or by somebody); run the "
+                "same command again: it goes on from what is saved; fewer processes need less memory (processes=1)"
+            ) from None
 
 
 def _end_with_parent() -> None:

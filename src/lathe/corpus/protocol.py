@@ -1,6 +1,6 @@
 """What sources and steps of a corpus look like. They say what happens to documents and know nothing of who runs them.
 
-A source is cut into *units*; a process reads one front to back, in *shards* of a bounded size. A *local* step judges one
+A source is cut into *units*; a process reads one front to back, in *shards* of bounded size. A *local* step judges one
 document by itself. A *global* step compares documents with one another: it sketches each shard alone, decides once over
 all sketches, and judges each shard alone again. So everything but ``decide`` can run in any process, in any order.
 
@@ -93,6 +93,9 @@ class Source(Protocol[U]):
 class LocalStep(Protocol):
     """A rule on one document. A rule that reads files also has ``inputs()``, as a source has."""
 
+    @property
+    def kind(self) -> str: ...
+
     def __call__(self, document: Document) -> Verdict: ...
 
 
@@ -129,7 +132,8 @@ class GlobalStep(Protocol):
     One that reads files also has ``inputs()``, as a source has.
     """
 
-    kind: str
+    @property
+    def kind(self) -> str: ...
 
     def sketch(self, documents: Sequence[Document]) -> Arrays:
         """What a decision needs to know of some documents, small; {} if it reads the documents anyway."""

@@ -1,9 +1,11 @@
 """``lathe corpus``: from files, or the documentation on this machine, to clean, deduplicated and split text."""
 
 import json
+import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -11,19 +13,22 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import Field
 
 from lathe.core.bundle import Bundle, Manifest
-from lathe.core.data import Bad, write_quarantine
 from lathe.core.documents import SPLITS, SUFFIX, DocumentWriter, Split, read_document_file
 from lathe.core.errors import DataError
 from lathe.core.recipe import recipe
 from lathe.core.report import say
 from lathe.core.runtime import cores
-from lathe.core.scripts import script_of
 from lathe.core.types import Document
 from lathe.core.work import Work, run_stage
-from lathe.corpus.clean import DropExactDuplicates, DropNearDuplicates, DropShort, Normalise
+from lathe.corpus.clean import DropShort, Normalise
 from lathe.corpus.documentation import Documentation, LibraryLabels, label_by_library
+from lathe.corpus.duplicates import DropExactDuplicates, DropNearDuplicates
 from lathe.corpus.files import Files
 from lathe.corpus.ledger import Ledger
+from lathe.corpus.processes import Workers
+from lathe.corpus.protocol import inputs_of
+from lathe.corpus.runner import Part, Runner
+from lathe.corpus.shards import Shard
 from lathe.corpus.split import Proportions
 
 AnySource: TypeAlias = Annotated[Files | Documentation, Field(discriminator="kind")]
@@ -42,47 +47,80 @@ class Recipe:
     """Rules, in order."""
     split: Proportions = Proportions()
     """Parts that are held out."""
+    processes: int | None = Field(None, ge=1)
+    """Processes that read and apply steps, each in some 400 MB of memory; as many as there are cores if not given. The
+    corpus is the same whatever their number, and an unfinished run can go on with another."""
+    memory_mib: int = Field(1024, ge=1)
+    """Memory in which documents are compared with one another; what does not fit goes to disk."""
 
 
 def run(recipe: Recipe, out: Path) -> Bundle:
     source = recipe.source
-    return run_stage("corpus", recipe, out, source.inputs(), partial(make, recipe), source.states())
+    inputs = source.inputs() + [file for step in recipe.steps for file in inputs_of(step)]
+    return run_stage("corpus", as_made_anywhere(recipe), out, inputs, partial(make, recipe), source.states())
+
+
+def as_made_anywhere(recipe: Recipe) -> Recipe:
+    """The recipe without what changes how a corpus is made and not what is in it."""
+    return replace(recipe, processes=None, memory_mib=Recipe.memory_mib)
 
 
 def make(recipe: Recipe, work: Work) -> Manifest:
-    """Stream the source through the steps into one file for each split."""
-    bad: list[Bad] = []
-    ledger = Ledger()
-    with ExitStack() as stack:
-        writers = {split: stack.enter_context(DocumentWriter(work.result / f"{split}{SUFFIX}")) for split in SPLITS}
-        found = _readable(recipe.source.read(work.path / "read", cores()), bad)
-        scripts = Counter[str]()
-        for document in ledger.closed(cleaned(found, recipe.steps, ledger)):
-            writers[recipe.split.of(recipe.source.group_of(document))].write(document)
-            scripts[script_of(document.text)] += len(document.text)
-    for split, writer in writers.items():
-        if not writer.written.documents:
-            (work.result / f"{split}{SUFFIX}").unlink()
-    ledger.check()
-    if not ledger.kept:
-        found_none = f"nothing is left: {ledger.summary()}, {len(bad):,} unreadable"
-        raise DataError(f"{found_none}; relax the steps, or give more text")
-    ledger.write_samples(work.result / "dropped.jsonl")
-    write_quarantine(bad, work.path / "quarantine.jsonl")
-    sizes = {split: writer.written._asdict() for split, writer in writers.items()}
-    scores = ledger.scores() | {"unreadable": len(bad), "splits": sizes, "scripts": shares(scripts)}
+    """Take the source through the steps, shard by shard, into one file for each split."""
+    work.checkpoints.mkdir(exist_ok=True)
+    split = partial(split_of, recipe.source, recipe.split)
+    with Workers(recipe.processes or cores()) as workers:
+        memory = recipe.memory_mib * 2**20
+        runner = Runner(recipe.source, recipe.steps, split, work.checkpoints, workers, memory)
+        try:
+            made = runner.run()
+            refuse_nothing(made.ledger)
+        except DataError:  # of no use to the recipe that will be right
+            shutil.rmtree(work.checkpoints)
+            raise
+    splits = join(runner.shards(made), work.result)
+    (work.result / "dropped.jsonl").write_text("".join(made.ledger.sample_lines()), encoding="utf-8")
+    shutil.copyfile(runner.quarantine, work.path / "quarantine.jsonl")
+    scripts = made.ledger.noted.pop("scripts")
+    scores = made.ledger.scores() | made.scores | {"splits": splits, "scripts": shares(scripts)}
     if isinstance(recipe.source, Documentation) and recipe.source.labelled is not None:
         scores["labelled"] = write_labelled(recipe.source.labelled, recipe.split, work.result)
-    _tell(ledger, scores)
+    _tell(made.ledger, scores)
     return Manifest(kind="corpus", stage="corpus", scores=scores)
 
 
-def cleaned(documents: Iterable[Document], steps: Iterable[AnyStep], ledger: Ledger) -> Iterator[Document]:
-    """The documents that all steps leave in the stream, changed as they say."""
-    stream = ledger.opened(documents)
-    for step in steps:
-        stream = ledger.through(step, stream)
-    return stream
+def split_of(source: AnySource, proportions: Proportions, document: Document) -> Split:
+    return proportions.of(source.group_of(document))
+
+
+def refuse_nothing(ledger: Ledger) -> None:
+    """Raises ``DataError`` that names the rule which decided where no document is left."""
+    if ledger.kept:
+        return
+    if not ledger.read:
+        raise DataError("nothing is left: the source holds no documents, only empty files or lines")
+    if not ledger.dropped_by:
+        raise DataError(f"nothing is left: {ledger.summary()}; no row could be read, see why with `lathe check FILE`")
+    (step, count), *_ = ledger.dropped_by.most_common()
+    what = f"{step} dropped {count:,} of them"
+    raise DataError(f"nothing is left: {ledger.summary()}; {what}: relax that step, or give more text")
+
+
+def join(shards: Iterable[tuple[Shard, Part]], folder: Path) -> dict[Split, dict[str, int]]:
+    """One file for each split that has documents, and what is in it."""
+    with ExitStack() as stack:
+        writers = {split: stack.enter_context(DocumentWriter(folder / f"{split}{SUFFIX}")) for split in SPLITS}
+        for shard, part in shards:
+            for split, writer in writers.items():
+                if part.written[split].documents:
+                    writer.write_file(shard.documents(split), part.written[split])
+    for split, writer in writers.items():
+        if not writer.written.documents:
+            (folder / f"{split}{SUFFIX}").unlink()
+    sizes = {split: writer.written for split, writer in writers.items()}
+    return {
+        split: {"documents": w.documents, "characters": w.characters, "bytes": w.bytes} for split, w in sizes.items()
+    }
 
 
 def write_labelled(task: LibraryLabels, split: Proportions, folder: Path) -> dict[str, dict[str, int]]:
@@ -110,16 +148,8 @@ def shares(counts: Counter[str]) -> dict[str, float]:
     return {name: round(count / max(counts.total(), 1), 4) for name, count in counts.most_common()}
 
 
-def _readable(items: Iterable[Document | Bad], bad: list[Bad]) -> Iterator[Document]:
-    for item in items:
-        if isinstance(item, Bad):
-            bad.append(item)
-        else:
-            yield item
-
-
 def _tell(ledger: Ledger, scores: dict[str, Any]) -> None:
-    say(f"corpus: {ledger.summary()}; {scores['unreadable']:,} unreadable (quarantine.jsonl)")
+    say(f"corpus: {ledger.summary()}" + " (quarantine.jsonl)" * bool(ledger.quarantined))
     for split, size in scores["splits"].items():
         say(f"  {split}: {size['documents']:,} documents, {size['bytes'] / 1e6:.1f} MB")
     for split, counts in scores.get("labelled", {}).items():

@@ -63,15 +63,11 @@ def read_rows(path: Path) -> Iterator[Record | Bad]:
     A text file has one row ``{"text": line}`` a line. Lines of nothing but white space are no rows. Raises
     ``DataError`` for what makes the whole file unusable.
     """
-    source = find_source(path)
-    if source.format == "parquet":
-        yield from (Record(number, row) for number, row in parquet_rows(path))
-        return
-    yield from read_source(source)
+    yield from read_source(find_source(path))
 
 
 def read_source(source: Source) -> Iterator[Record | Bad]:
-    """Every row of a stream of text whose format is known: standard input has no name that tells it."""
+    """Every row of a file, or of a range of it, whose format is known: standard input has no name that tells it."""
     count = 0
     try:
         for count, record in enumerate(_READERS[source.format](source), 1):  # noqa: B007 (the error needs the count)
@@ -265,6 +261,10 @@ def _text_rows(source: Source) -> Iterator[Record | Bad]:
                 yield error.at(source.path, line.number)
 
 
+def _parquet_rows(source: Source) -> Iterator[Record | Bad]:
+    return (Record(number, row) for number, row in parquet_rows(source.path))
+
+
 def _decode(line: Line) -> str:
     try:
         return line.raw.decode("utf-8")
@@ -281,4 +281,5 @@ _READERS: dict[str, Callable[[Source], Iterator[Record | Bad]]] = {
     "csv": partial(_rows_below_header, split=_csv_fields),
     "tsv": partial(_rows_below_header, split=_tsv_fields),
     "text": _text_rows,
+    "parquet": _parquet_rows,
 }

@@ -2,10 +2,11 @@
 
 import bz2
 import lzma
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import zstandard
 
@@ -43,11 +44,14 @@ class Compression(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A file that exists, whose name says what it holds, and what it is compressed with."""
+    """A file that exists, whose name says what it holds, and what it is compressed with; or a range of its lines."""
 
     path: Path
     format: str  # jsonl, csv, tsv, text or parquet
     compression: Compression | None
+    start: int = 0  # where the first line begins; only a file that is not compressed has ranges
+    stop: int | None = None  # where the last one ends
+    first: int = 1  # number of the first line
 
 
 class BrokenStreamError(Exception):
@@ -89,9 +93,9 @@ def lines(source: Source) -> Iterator[Line]:
 
     Raises ``DataError`` for UTF-16, UTF-32 and binary content, ``BrokenStreamError`` for a damaged compressed file.
     """
-    number, offset, rest = 0, 0, b""
+    number, offset, rest = source.first - 1, source.start, b""
     for index, chunk in enumerate(_content(source)):
-        if index == 0:
+        if index == 0 and not source.start:
             _refuse_other_encodings(source.path, chunk)
             offset = len(_BOM) if chunk.startswith(_BOM) else 0
             chunk = chunk[offset:]
@@ -106,6 +110,23 @@ def lines(source: Source) -> Iterator[Line]:
             )
     if rest:
         yield Line(number + 1, offset, rest.removesuffix(b"\r"))
+
+
+def ranges(source: Source, size: int) -> list[Source]:
+    """Cut a file that is not compressed at line ends into parts of about ``size`` bytes, in order.
+
+    The file is read through, because the lines before each part are counted.
+    """
+    found, end, number = [source], source.start, source.first
+    for chunk in _content(source):
+        last = chunk.rfind(b"\n") + 1
+        if last and end + last - found[-1].start >= size:
+            found[-1:] = [
+                found[-1]._replace(stop=end + last),
+                source._replace(start=end + last, first=number + chunk.count(b"\n")),
+            ]
+        end, number = end + len(chunk), number + chunk.count(b"\n")
+    return found if len(found) == 1 or found[-1].start < end else found[:-1]
 
 
 def _head(path: Path) -> bytes:
@@ -135,8 +156,16 @@ def _lie(path: Path, by_name: Compression | None, by_content: Compression | None
 
 def _content(source: Source) -> Iterator[bytes]:
     with source.path.open("rb") as file:
-        chunks = iter(lambda: file.read(CHUNK_BYTES), b"")
+        file.seek(source.start)
+        chunks = _chunks(file, source.stop)
         yield from _decompressed(chunks, source.compression) if source.compression else chunks
+
+
+def _chunks(file: BinaryIO, stop: int | None) -> Iterator[bytes]:
+    left = sys.maxsize if stop is None else stop - file.tell()
+    while left and (chunk := file.read(min(left, CHUNK_BYTES))):
+        left -= len(chunk)
+        yield chunk
 
 
 def _decompressed(chunks: Iterable[bytes], compression: Compression) -> Iterator[bytes]:
