@@ -1,7 +1,6 @@
 """What tests of corpus steps share: a step run over documents as the stage would, without a stage."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 from safetensors.numpy import load, save

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from lathe.core.documents import read_documents, splits_of
+from lathe.core.documents import read_documents, read_rows_as_documents, splits_of
 from lathe.core.errors import BundleError, DataError, RecipeError
 from lathe.core.recipe import parse
 from lathe.corpus import Recipe, run
+from lathe.corpus.files import Files
 from lathe.corpus.near import near_duplicates
 from lathe.corpus.split import Proportions
 
@@ -79,6 +80,72 @@ def test_a_corpus_of_nothing_is_an_error_that_says_why(tmp_path: Path):
     ):
         corpus(tmp_path / "c", source=source)
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    ("paths", "said"),
+    [
+        (["none/*.jsonl"], r"none/\*\.jsonl: this pattern matches no file \(source\.paths\)"),
+        (["empty"], r"empty: there is no file in this folder \(source\.paths\)"),
+        (["blan.txt"], r"blan\.txt: no such file or folder \(source\.paths\); did you mean 'blank\.txt'"),
+        (["blank.txt"], "the source holds no documents"),
+        (["bad.jsonl"], "2 documents read = 0 kept \\+ 0 dropped \\+ 2 quarantined; no row could be read"),
+    ],
+)
+def test_a_source_without_documents_is_an_error_that_says_why(tmp_path: Path, monkeypatch, paths, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / ".hidden").write_text("x", "utf-8")
+    rows(tmp_path / "a.jsonl", {"text": ENGLISH[0]})
+    (tmp_path / "blank.txt").write_text("\n \n", "utf-8")
+    (tmp_path / "bad.jsonl").write_text("{\n[", "utf-8")
+    with pytest.raises(DataError, match=said):
+        corpus(tmp_path / "c", source={"kind": "files", "paths": paths})
+    assert not (tmp_path / "c.work").exists()
+
+
+def test_a_library_that_is_not_installed_is_named(tmp_path: Path):
+    with pytest.raises(DataError, match="none of klick is installed here; did you mean 'click'"):
+        corpus(tmp_path / "c", source={"kind": "documentation", "libraries": ["klick"]})
+
+
+def test_a_pattern_stands_for_files_in_order_and_folders_below(tmp_path: Path):
+    (tmp_path / "x" / "y").mkdir(parents=True)
+    for name in ("x/b.txt", "x/a.txt", "x/y/c.txt", "x/d.text"):
+        (tmp_path / name).write_text("one two three four", "utf-8")
+    files = Files(paths=(tmp_path / "x/**/*.txt",))
+    assert [path.name for path in files.inputs()] == ["a.txt", "b.txt", "c.txt"]
+    (unit,) = files.units()
+    assert [document.id for document in files.read(unit)] == ["a.txt:1", "b.txt:1", "c.txt:1"]
+
+
+@pytest.mark.parametrize("size", [1, 40, 100, 10**6])
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_the_parts_of_a_file_are_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, end: str):
+    monkeypatch.setattr("lathe.core.data.source.CHUNK_BYTES", 50)
+    monkeypatch.setattr("lathe.corpus.files.UNIT_BYTES", size)
+    lines = [json.dumps({"id": n, "body": "很好 " * (n % 7 + 1)}, ensure_ascii=False) for n in range(30)]
+    (tmp_path / "a.jsonl").write_text("\ufeff" + "\n".join([*lines[:9], "{bad", "", *lines[9:]]) + end, "utf-8")
+    (tmp_path / "b.txt").write_text("\r\n".join(f"行 {n}" for n in range(20)) + end, "utf-8")
+    files = Files(paths=(tmp_path / "a.jsonl", tmp_path / "b.txt"), text="body")
+    items = [item for unit in files.units() for item in files.read(unit)]
+    whole = [
+        item
+        for name in ("a.jsonl", "b.txt")
+        for item in read_rows_as_documents(tmp_path / name, *["body"] * (name[0] == "a"))
+    ]
+    assert items == whole
+    assert len(items) == 51
+    assert (len(files.units()) > 2) == (size < 1000)
+
+
+def test_parts_of_a_file_take_the_text_from_the_same_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lathe.corpus.files.UNIT_BYTES", 100)
+    monkeypatch.setattr("lathe.core.data.source.CHUNK_BYTES", 50)
+    first, later = [{"content": "one two"}] * 9, [{"content": "three four", "text": "not this"}] * 9
+    files = Files(paths=(rows(tmp_path / "a.jsonl", *first, *later),))
+    texts = [item.text for unit in files.units() for item in files.read(unit)]
+    assert texts == ["one two"] * 9 + ["three four"] * 9
 
 
 def test_a_column_that_is_not_there_is_named(tmp_path: Path):

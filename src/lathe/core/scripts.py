@@ -62,7 +62,10 @@ def script_of(text: str) -> str:
     >>> script_of("Attention is all you need"), script_of("今天天气 very 好啊"), script_of("42")
     ('Latin', 'Han', 'none')
     """
-    counts = Counter(script for script in map(_script, text[:SAMPLE]) if script)
+    counts = Counter[str]()
+    for character, count in Counter(text[:SAMPLE]).items():  # few are different, and a Counter is quick on a string
+        counts[_script(character)] += count
+    del counts[""]
     return min(counts, key=lambda script: (-counts[script], script)) if counts else "none"
 
 

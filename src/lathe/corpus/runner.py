@@ -9,9 +9,11 @@ import json
 import shutil
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate, islice
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any, NamedTuple, Self
 
 from safetensors.numpy import load_file, save_file
@@ -24,9 +26,12 @@ from lathe.corpus.ledger import Ledger
 from lathe.corpus.processes import Workers
 from lathe.corpus.protocol import Arrays, Room, Source, Step
 from lathe.corpus.segments import Carrying, Reading, Result, Segment, carry, read_unit, segments
-from lathe.corpus.shards import MARKER, QUARANTINE, SKETCH, Made, Shard
+from lathe.corpus.shards import MARKER, QUARANTINE, SHARD_BYTES, SKETCH, Made, Shard
 
 VERDICTS = "verdicts"
+
+WATCH_S = 5.0
+"""Seconds between two looks at how many shards there are."""
 
 SMALL = 2**24
 """Bytes that one process is done with before a second one has started."""
@@ -105,13 +110,17 @@ class Runner:
 
     @property
     def _plan(self) -> list[Segment]:
-        return segments(self.steps, self.folder, self.split)
+        return segments(self.steps, Segment(self.folder / "0", SHARD_BYTES), self.split)
 
     def _read(self, segment: Segment) -> Progress:
         here, units = Progress(), self.source.units()
         tasks = [Reading(segment, self.source, unit, index) for index, unit in enumerate(units)]
         size = sum(unit.size for unit in units)
-        with progress("reading", size // 1000, "kB") as meter, whole_file(self.quarantine) as quarantine:
+        with (
+            progress("reading", size // 1000, "kB") as meter,
+            watched(segment.folder, meter),
+            whole_file(self.quarantine) as quarantine,
+        ):
             for task, result in zip(tasks, self._map(read_unit, tasks, size), strict=True):
                 _advance(meter, result, task.unit.size // 1000)
                 for made in result.made:
@@ -200,6 +209,24 @@ def _document_at(folder: Path, parts: Sequence[Part], ends: Sequence[int], place
 def _parts(made: Made) -> list[Part]:
     """A shard of which nothing is left has no part in what follows."""
     return [Part(made.name, dict(made.written))] if made.ledger.kept else []
+
+
+@contextmanager
+def watched(folder: Path, meter: Meter) -> Iterator[None]:
+    """Meanwhile, say how many shards there are: a unit that cannot be cut may take hours."""
+    over = Event()
+
+    def watch() -> None:
+        while not over.wait(WATCH_S):
+            meter.advance(0, note=f"{len(list(folder.glob(f'*{MARKER}'))):,} shards")
+
+    thread = Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _advance(meter: Meter, result: Result, count: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from safetensors.numpy import load_file, save
 
 from lathe.core.data import Bad
-from lathe.core.digest import file_digest, write_json
+from lathe.core.digest import file_digest, whole_file
 from lathe.core.documents import SPLITS, DocumentWriter, Split, Written, read_document_file
 from lathe.core.errors import DataError
 from lathe.core.scripts import script_of
@@ -35,6 +35,7 @@ class Segment:
     """What is done to every shard between two decisions."""
 
     folder: Path
+    shard_bytes: int  # of text
     judge: GlobalStep | None = None  # has decided on the documents that come in
     steps: tuple[LocalStep, ...] = ()
     sketch: GlobalStep | None = None  # will decide on those that go out
@@ -57,7 +58,8 @@ class Segment:
             for document in kept:
                 ledger.note(Noted("scripts", script_of(document.text), len(document.text)))
         made = Made(shard.name, ledger, written, {end: file_digest(shard.path(end)) for end in others}, last)
-        write_json(shard.path(MARKER), made.to_json())
+        with whole_file(shard.path(MARKER)) as marker:  # if it reaches the disk before what it describes, that shows
+            marker.write(json.dumps(made.to_json(), ensure_ascii=False).encode())
         return made
 
     def _write(self, shard: Shard, documents: Sequence[Document]) -> dict[str, Written]:
@@ -69,13 +71,13 @@ class Segment:
         return {part: writer.written for part, writer in writers.items()}
 
 
-def segments(steps: Sequence[Step], folder: Path, split: Callable[[Document], Split]) -> list[Segment]:
-    """Cut the steps at the global ones; there is at least one segment, the last of which splits."""
-    found = [Segment(folder / "0")]
+def segments(steps: Sequence[Step], first: Segment, split: Callable[[Document], Split]) -> list[Segment]:
+    """Cut the steps at the global ones; ``first`` says where and how, the last one splits."""
+    found = [first]
     for step in steps:
         if isinstance(step, GlobalStep):
             found[-1] = replace(found[-1], sketch=step)
-            found.append(Segment(folder / str(len(found)), judge=step))
+            found.append(replace(first, folder=first.folder.with_name(str(len(found))), judge=step))
         else:
             found[-1] = replace(found[-1], steps=(*found[-1].steps, step))
     return [*found[:-1], replace(found[-1], split=split)]
@@ -97,20 +99,20 @@ class Reading(NamedTuple):
 
 def read_unit(task: Reading) -> Result:
     """Make the shards of a unit; what is done already is only read over."""
-    folder, shards = task.segment.folder, list[Made]()
-    while not (shards and shards[-1].is_last):
-        if (found := Shard.of_unit(folder, task.number, len(shards)).made()) is None:
+    folder, made = task.segment.folder, list[Made]()
+    while not (made and made[-1].is_last):
+        if (found := Shard.of_unit(folder, task.number, len(made)).made()) is None:
             break
-        shards.append(found)
-    if shards and shards[-1].is_last:
-        return Result(shards, is_new=False)
-    done = len(shards)
-    for number, (items, last) in enumerate(cut(task.source.read(task.unit))):
+        made.append(found)
+    if made and made[-1].is_last:
+        return Result(made, is_new=False)
+    done = len(made)
+    for number, (items, last) in enumerate(cut(task.source.read(task.unit), task.segment.shard_bytes)):
         if number >= done:
-            shards.append(_read_shard(task.segment, Shard.of_unit(folder, task.number, number), items, last))
-        elif shards[number].ledger.read != sum(not isinstance(item, Noted) for item in items):
+            made.append(_read_shard(task.segment, Shard.of_unit(folder, task.number, number), items, last))
+        elif last or made[number].ledger.read != sum(not isinstance(item, Noted) for item in items):
             raise DataError(f"{task.unit.name}: changed while it was read; delete the work folder and start again")
-    return Result(shards, is_new=True)
+    return Result(made, is_new=True)
 
 
 def _read_shard(segment: Segment, shard: Shard, items: Iterable[Item], last: bool) -> Made:

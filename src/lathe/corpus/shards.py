@@ -47,12 +47,12 @@ class Made(NamedTuple):
         return cls(**values | {"ledger": Ledger.of_json(values["ledger"]), "written": written})
 
 
-def cut(items: Iterable[Item]) -> Iterator[tuple[list[Item], bool]]:
-    """Runs of items for a shard each, and whether it is the last one. Never more than one, and an item, in memory."""
+def cut(items: Iterable[Item], most: int) -> Iterator[tuple[list[Item], bool]]:
+    """Runs of items with at most so many bytes of text, a shard each, and whether it is the last one."""
     run, size = list[Item](), 0
     for item in items:
         amount = _size(item)
-        if run and (size + amount > SHARD_BYTES or len(run) == SHARD_ITEMS):
+        if run and (size + amount > most or len(run) == SHARD_ITEMS):
             yield run, False
             run, size = [], 0
         run.append(item)
