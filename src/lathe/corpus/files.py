@@ -5,31 +5,31 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from lathe.core.data import Bad, Record
-from lathe.core.data.records import read_source
-from lathe.core.data.source import find_source, ranges
+from lathe.core.data.encodings import codec_of
 from lathe.core.digest import files_below
-from lathe.core.documents import rows_as_documents, text_column
 from lathe.core.errors import DataError, did_you_mean
 from lathe.core.recipe import recipe
 from lathe.core.types import Document
-from lathe.corpus.protocol import Unit
+from lathe.corpus.protocol import Item, Unit
+from lathe.corpus.readers import Cut, Extraction, Format, Options, Part, parts_of, read_file, read_part
 
 UNIT_BYTES = 2**26
 """What one process reads at a time: large files are cut to it, small ones put together."""
 
 _PATTERN = re.compile(r"[*?[]")
 
-TextUnit: TypeAlias = Literal["line", "paragraph", "file"]
-
 
 @recipe
 class Files:
-    """Text, JSON lines, CSV, TSV or Parquet files, plain or compressed, or folders of them."""
+    """Files of any format that has a reader, known by their content, plain or compressed, or folders of them.
+
+    Plain text, Markdown, web pages, JSON lines, CSV, TSV, Parquet, Wikipedia's XML dumps, web archives (WARC and WET,
+    as of Common Crawl and CC-News), and tar archives of all of these (as of OpenWebText and BookCorpus).
+    """
 
     kind: Literal["files"] = "files"
     paths: tuple[Path, ...] = Field(min_length=1)
@@ -38,119 +38,112 @@ class Files:
     """Column that holds the text; found by its name or content where not given."""
     group: str | None = None
     """Column (author, site, ...) whose equal values stay on one side of the split; each document by itself if none."""
-    unit: TextUnit = "line"
-    """What is one document in a plain text file: a line, a paragraph (lines up to an empty one), or the whole file."""
+    unit: Cut = "line"
+    """What is one document in a plain text file: a line, a paragraph (lines up to an empty one), sentences (one a line;
+    lines up to an empty one, at most 512 of them), or the whole file."""
+    format: Literal["detect"] | Format = "detect"
+    """Format of all files, where their content does not tell."""
+    encoding: str = "detect"
+    """Encoding of all texts: utf-8, gb18030, big5, utf-16-le, ...; "detect" tells these apart file by file, and what
+    is not clear is quarantined with its readings."""
+    extraction: Extraction = "fast"
+    """How the main text of a web page is found: fast (resiliparse), or quality (trafilatura: less is left of menus
+    and captions, some six times slower)."""
+
+    def __post_init__(self) -> None:
+        self._options()
 
     def inputs(self) -> list[Path]:
-        return [found for path in self.paths for found in _expanded(path)]
+        return [found.path for path in self.paths for found in _expanded(path)]
 
     def states(self) -> dict[str, str]:
         return {}
 
-    def units(self) -> list["Ranges"]:
-        files = [file for path in self.inputs() for file in (_files_in(path) if path.is_dir() else [path])]
-        pieces = [piece for file in dict.fromkeys(files) for piece in self._cut(file)]
-        return [Ranges(_name(found), sum(r.size for r in found), found) for found in _together(pieces)]
+    def units(self) -> list["Pieces"]:
+        found = [file for path in self.paths for file in _expanded(path)]
+        files = {file.path: file.name for one in found for file in (_files_in(one) if one.path.is_dir() else [one])}
+        pieces = [piece for path, name in files.items() for piece in self._cut(path, name)]
+        return [Pieces(_name_of(some), sum(piece.size for piece in some), some) for some in _together(pieces)]
 
-    def read(self, unit: "Ranges") -> Iterator[Document | Bad]:
-        for found in unit.ranges:
-            whole = find_source(found.path)
-            source = whole._replace(start=found.start, stop=found.stop, first=found.first)
-            is_text, rows = source.format == "text", read_source(source)
-            text = self.text or found.column
-            yield from (
-                _text_documents(found.path, rows, self.unit)
-                if is_text
-                else rows_as_documents(found.path, rows, text, self.group)
-            )
+    def read(self, unit: "Pieces") -> Iterator[Item]:
+        for piece in unit.pieces:
+            if piece.part is not None:
+                yield from read_part(piece.path, piece.name, piece.part)
+            else:
+                yield from read_file(piece.path, piece.name, self._options())
 
     def group_of(self, document: Document) -> str:
         return str(document.meta.get(self.group, document.id)) if self.group else document.id
 
-    def _cut(self, file: Path) -> list["Range"]:
+    def _options(self) -> Options:
+        codec = None if self.encoding == "detect" else codec_of(self.encoding)
+        format = None if self.format == "detect" else self.format
+        return Options(codec, self.text, self.group, self.unit, self.extraction, format)
+
+    def _cut(self, path: Path, name: str) -> list["Piece"]:
         """A large file of lines that stand for themselves is read in parts."""
-        source, size = find_source(file), file.stat().st_size
-        by_line = source.format == "jsonl" or (source.format == "text" and self.unit == "line")
-        if source.compression or not by_line or size <= UNIT_BYTES:
-            return [Range(file, size)]
-        column = None if source.format == "text" else self.text or text_column(file, read_source(source))
-        parts = ranges(source, UNIT_BYTES)
-        return [Range(file, (p.stop or size) - p.start, p.start, p.stop, p.first, column) for p in parts]
+        size = path.stat().st_size
+        parts = parts_of(path, name, self._options(), UNIT_BYTES) if size > UNIT_BYTES else []
+        return [Piece(path, name, part.extent.stop - part.extent.start, part) for part in parts] or [
+            Piece(path, name, size)
+        ]
+
+
+class Named(NamedTuple):
+    path: Path
+    name: str  # how the ids of its documents begin
 
 
 @dataclass(frozen=True)
-class Range:
-    """Lines of a file, all of them if ``stop`` is not given."""
+class Piece:
+    """A file, or a part of one."""
 
     path: Path
+    name: str
     size: int
-    start: int = 0
-    stop: int | None = None
-    first: int = 1  # number of the first line
-    column: str | None = None  # that has the text; all parts of a file agree on it
+    part: Part | None = None
 
 
 @dataclass(frozen=True)
-class Ranges(Unit):
+class Pieces(Unit):
     """What one process reads: part of a large file, or some small ones."""
 
-    ranges: tuple[Range, ...]
+    pieces: tuple[Piece, ...]
 
 
-def _expanded(path: Path) -> list[Path]:
-    """A path itself, or what a pattern stands for."""
+def _expanded(path: Path) -> list[Named]:
+    """A path itself, or what a pattern stands for: by its name, or by its path from where the pattern begins."""
     if path.exists():
-        return [path]
+        return [Named(path, path.name)]
     if not _PATTERN.search(str(path)):
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f"{path}: no such file or folder (source.paths){did_you_mean(path.name, siblings)}")
     found = [Path(name) for name in sorted(glob(str(path), recursive=True)) if not Path(name).name.startswith(".")]
     if not found:
         raise DataError(f"{path}: this pattern matches no file (source.paths); it is taken from {Path.cwd()}")
-    return found
+    fixed = next(parent for parent in path.parents if not _PATTERN.search(str(parent)))
+    return [Named(file, file.relative_to(fixed).as_posix()) for file in found]
 
 
-def _files_in(folder: Path) -> list[Path]:
-    found = [file for file in files_below(folder) if not file.name.startswith(".")]
+def _files_in(folder: Named) -> list[Named]:
+    found = [file for file in files_below(folder.path) if not file.name.startswith(".")]
     if not found:
-        raise DataError(f"{folder}: there is no file in this folder (source.paths); hidden ones are not read")
-    return found
+        raise DataError(f"{folder.path}: there is no file in this folder (source.paths); hidden ones are not read")
+    return [Named(file, file.relative_to(folder.path).as_posix()) for file in found]
 
 
-def _together(pieces: Iterable[Range]) -> Iterator[tuple[Range, ...]]:
+def _together(pieces: Iterable[Piece]) -> Iterator[tuple[Piece, ...]]:
     """Neighbours, as many as make up a unit."""
-    waiting = list[Range]()
+    waiting = list[Piece]()
     for found in pieces:
-        if waiting and sum(r.size for r in waiting) + found.size > UNIT_BYTES:
+        if waiting and sum(piece.size for piece in waiting) + found.size > UNIT_BYTES:
             yield tuple(waiting)
             waiting = []
         waiting.append(found)
     yield tuple(waiting)
 
 
-def _name(ranges: tuple[Range, ...]) -> str:
-    first, last = ranges[0], ranges[-1]
-    return f"{first.path}:{first.first}" + (f" to {last.path}" if last is not first else "")
-
-
-def _text_documents(file: Path, rows: Iterable[Record | Bad], unit: TextUnit) -> Iterator[Document | Bad]:
-    waiting: list[Record] = []
-    for record in rows:
-        if isinstance(record, Bad):
-            yield record
-            continue
-        if waiting and _begins(record, waiting[-1], unit):
-            yield _joined(file, waiting)
-            waiting = []
-        waiting.append(record)
-    if waiting:
-        yield _joined(file, waiting)
-
-
-def _begins(record: Record, last: Record, unit: TextUnit) -> bool:
-    """Whether a line begins a document; lines of white space only are no records, so a gap ends a paragraph."""
-    return unit == "line" or (unit == "paragraph" and record.line > last.line + 1)
-
-
-def _joined(file: Path, records: list[Record]) -> Document:
-    return Document("\n".join(record.row["text"] for record in records), f"{file.name}:{records[0].line}")
+def _name_of(pieces: tuple[Piece, ...]) -> str:
+    first, last = pieces[0], pieces[-1]
+    line = f":{first.part.extent.first}" if first.part else ""
+    return f"{first.path}{line}" + (f" to {last.path}" if last is not first else "")

@@ -97,7 +97,7 @@ def test_near_misses_are_grouped():
 def test_the_quarantine_is_one_json_object_a_line(reviews, tmp_path):
     write_quarantine(load(reviews, LABELLED).bad, tmp_path / "q.jsonl")
     (line,) = (tmp_path / "q.jsonl").read_text(encoding="utf-8").splitlines()
-    assert list(json.loads(line)) == ["file", "line", "field", "value", "reason", "fix"]
+    assert list(json.loads(line)) == ["file", "line", "field", "value", "reason", "fix", "offset"]
 
 
 def test_a_few_lines_in_another_encoding_are_quarantined_many_are_refused(tmp_path):

@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
+from lathe.core.data.encodings import UnreadableError, decode
 from lathe.core.data.parquet import parquet_rows
-from lathe.core.data.source import BrokenStreamError, Line, Source, find_source, lines
+from lathe.core.data.source import MAX_LINE_BYTES, BrokenStreamError, Line, Source, find_source, lines
 from lathe.core.errors import DataError
 
 MAX_VALUE = 1000  # characters of a bad value that are kept
@@ -26,6 +27,7 @@ class Record(NamedTuple):
 
     line: int
     row: dict[str, Any]
+    offset: int = 0  # of its first byte, in the decompressed file
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Bad:
     value: str  # shortened
     reason: str
     fix: str
+    offset: int = 0  # of the first byte of the line or row, in the decompressed file
 
     def __str__(self) -> str:
         field = f"{self.field}: " if self.field else ""
@@ -51,10 +54,10 @@ class RowError(Exception):
         super().__init__(reason)
         self.field, self.value, self.reason, self.fix = field, value, reason, fix
 
-    def at(self, path: Path, line: int) -> Bad:
+    def at(self, path: Path | str, line: int, offset: int = 0) -> Bad:
         text = self.value if isinstance(self.value, str) else repr(self.value)
         printable = text[:MAX_VALUE].encode("utf-8", "backslashreplace").decode("utf-8")
-        return Bad(str(path), line, self.field, printable, self.reason, self.fix)
+        return Bad(str(path), line, self.field, printable, self.reason, self.fix, offset)
 
 
 def read_rows(path: Path) -> Iterator[Record | Bad]:
@@ -63,30 +66,39 @@ def read_rows(path: Path) -> Iterator[Record | Bad]:
     A text file has one row ``{"text": line}`` a line. Lines of nothing but white space are no rows. Raises
     ``DataError`` for what makes the whole file unusable.
     """
-    yield from read_source(find_source(path))
+    source = find_source(path)
+    if source.format == "parquet":
+        yield from (Record(number, row) for number, row in parquet_rows(path))
+        return
+    yield from read_source(source)
 
 
 def read_source(source: Source) -> Iterator[Record | Bad]:
-    """Every row of a file, or of a range of it, whose format is known: standard input has no name that tells it."""
+    """Every row of a stream of text whose format is known: standard input has no name that tells it."""
     count = 0
     try:
-        for count, record in enumerate(_READERS[source.format](source), 1):  # noqa: B007 (the error needs the count)
+        for count, record in enumerate(rows(source, lines(source)), 1):  # noqa: B007 (the error needs the count)
             yield record
     except BrokenStreamError as error:
         way = "copy or download the file again"
         raise DataError(f"{source.path}: {error}: {count:,} rows could be read before the break; {way}") from None
 
 
+def rows(source: Source, source_lines: Iterator[Line]) -> Iterator[Record | Bad]:
+    """Every row of lines that are at hand, in the format that ``source`` says."""
+    return _READERS[source.format](source, source_lines)
+
+
 # ------------------------------------------------------------------------------------------------------------- JSON
-def _json_rows(source: Source) -> Iterator[Record | Bad]:
-    for line in lines(source):
+def _json_rows(source: Source, source_lines: Iterator[Line]) -> Iterator[Record | Bad]:
+    for line in source_lines:
         if line.raw and not line.raw.isspace():
             if line.number == 1 and ".json" in source.path.suffixes and line.raw.lstrip().startswith(b"["):
                 _refuse_json_document(source.path)
             try:
-                yield Record(line.number, _json_object(line))
+                yield Record(line.number, _json_object(line), line.offset)
             except RowError as error:
-                yield error.at(source.path, line.number)
+                yield error.at(source.path, line.number, line.offset)
 
 
 def _refuse_json_document(path: Path) -> NoReturn:
@@ -154,14 +166,13 @@ _NextLine: TypeAlias = Callable[[], Line | None]
 _Split: TypeAlias = Callable[[Line, _NextLine, list[Line]], list[str]]
 
 
-def _rows_below_header(source: Source, split: _Split) -> Iterator[Record | Bad]:
+def _rows_below_header(source: Source, source_lines: Iterator[Line], split: _Split) -> Iterator[Record | Bad]:
     """The rows of a table whose first line names the columns.
 
     A record that goes wrong after several lines gives up its first line only: reading goes on with the second, so
     that one stray quote does not swallow the good rows behind it.
     """
     waiting: deque[Line] = deque()
-    source_lines = lines(source)
 
     def next_line() -> Line | None:
         return waiting.popleft() if waiting else next(source_lines, None)
@@ -176,12 +187,12 @@ def _rows_below_header(source: Source, split: _Split) -> Iterator[Record | Bad]:
             if header is None:
                 header = _header(source, fields)
             else:
-                yield Record(line.number, _named(header, fields, line))
+                yield Record(line.number, _named(header, fields, line), line.offset)
         except RowError as error:
             waiting.extendleft(reversed(taken))
             if header is None:
                 raise DataError(f"{source.path}:{line.number}: {error.reason} in the header; {error.fix}") from None
-            yield error.at(source.path, line.number)
+            yield error.at(source.path, line.number, line.offset)
 
 
 def _tsv_fields(line: Line, next_line: _NextLine, taken: list[Line]) -> list[str]:  # noqa: ARG001 (as _Split)
@@ -252,34 +263,31 @@ def _named(header: list[str], fields: list[str], line: Line) -> dict[str, Any]:
 
 
 # ------------------------------------------------------------------------------------------------------------- text
-def _text_rows(source: Source) -> Iterator[Record | Bad]:
-    for line in lines(source):
+def _text_rows(source: Source, source_lines: Iterator[Line]) -> Iterator[Record | Bad]:
+    for line in source_lines:
         if line.raw and not line.raw.isspace():
             try:
-                yield Record(line.number, {"text": _decode(line)})
+                text = _decode(line)
+                if not text.isspace():
+                    yield Record(line.number, {"text": text}, line.offset)
             except RowError as error:
-                yield error.at(source.path, line.number)
-
-
-def _parquet_rows(source: Source) -> Iterator[Record | Bad]:
-    return (Record(number, row) for number, row in parquet_rows(source.path))
+                yield error.at(source.path, line.number, line.offset)
 
 
 def _decode(line: Line) -> str:
+    value = line.raw[: 4 * MAX_VALUE]
+    if line.is_cut:
+        reason = f"a line of more than {MAX_LINE_BYTES >> 20} MiB"
+        raise RowError(None, value.decode(line.encoding, "replace"), reason, "break it; or is this no text?")
     try:
-        return line.raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        byte, where = line.raw[error.start], line.offset + error.start
-        value = line.raw[: 4 * MAX_VALUE].decode("utf-8", "backslashreplace")
-        raise RowError(
-            None, value, f"{NOT_UTF8}: byte 0x{byte:02x} at offset {where}", "save the line as UTF-8"
-        ) from None
+        return decode(line.raw, line.encoding, line.offset)
+    except UnreadableError as error:
+        raise RowError(None, value.decode(line.encoding, "backslashreplace"), error.reason, error.fix) from None
 
 
-_READERS: dict[str, Callable[[Source], Iterator[Record | Bad]]] = {
+_READERS: dict[str, Callable[[Source, Iterator[Line]], Iterator[Record | Bad]]] = {
     "jsonl": _json_rows,
     "csv": partial(_rows_below_header, split=_csv_fields),
     "tsv": partial(_rows_below_header, split=_tsv_fields),
     "text": _text_rows,
-    "parquet": _parquet_rows,
 }

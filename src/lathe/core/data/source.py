@@ -5,17 +5,21 @@ import lzma
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import zstandard
 
+from lathe.core.data.encodings import MARKS
 from lathe.core.errors import DataError, did_you_mean
 
 CHUNK_BYTES = 1 << 18
 MAX_LINE_BYTES = 1 << 26  # a longer one is no text, or a compressed bomb
+KEPT_OF_LONG = 1 << 12  # bytes of a line that is too long that are kept, to show
+SLICE_BYTES = 1 << 11  # compressed bytes at once: the most hostile stream makes 64 MiB of them
+BOMB_BYTES, BOMB_RATIO = 1 << 30, 1000  # what is this large and shrinks this well is no text
 
-_BOM = b"\xef\xbb\xbf"
 _OTHER_BOMS = {
     b"\xff\xfe\x00\x00": "UTF-32",
     b"\x00\x00\xfe\xff": "UTF-32",
@@ -34,6 +38,8 @@ class Line(NamedTuple):
     number: int  # from 1
     offset: int  # of its first byte, in the decompressed file
     raw: bytes
+    encoding: str = "utf-8"
+    is_cut: bool = False  # it is longer than MAX_LINE_BYTES, and ``raw`` only its beginning
 
 
 class Compression(NamedTuple):
@@ -44,25 +50,32 @@ class Compression(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A file that exists, whose name says what it holds, and what it is compressed with; or a range of its lines."""
+    """A file that exists, whose name says what it holds, and what it is compressed with."""
 
     path: Path
     format: str  # jsonl, csv, tsv, text or parquet
     compression: Compression | None
-    start: int = 0  # where the first line begins; only a file that is not compressed has ranges
-    stop: int | None = None  # where the last one ends
-    first: int = 1  # number of the first line
+
+
+class Range(NamedTuple):
+    """Some of the lines of a file that is not compressed."""
+
+    start: int  # where the first one begins
+    stop: int  # where the last one ends
+    first: int  # number of the first line
 
 
 class BrokenStreamError(Exception):
     """A compressed file ends early or is damaged; the message says how."""
+
+    line, offset = 0, 0  # where the first line begins that could not be read to its end
 
 
 _COMPRESSIONS = (
     Compression("gzip", ".gz", b"\x1f\x8b", lambda: zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)),
     Compression("zstd", ".zst", b"\x28\xb5\x2f\xfd", lambda: zstandard.ZstdDecompressor().decompressobj()),
     Compression("bzip2", ".bz2", b"BZh", bz2.BZ2Decompressor),
-    Compression("xz", ".xz", b"\xfd7zXZ\x00", lzma.LZMADecompressor),
+    Compression("xz", ".xz", b"\xfd7zXZ\x00", lambda: lzma.LZMADecompressor(memlimit=1 << 28)),
 )
 
 _STREAM_ERRORS = (zlib.error, lzma.LZMAError, zstandard.ZstdError, OSError, EOFError, ValueError)
@@ -72,7 +85,7 @@ def find_source(path: Path) -> Source:
     """What a path holds. Raises ``DataError`` if it is missing, empty, of unknown kind, or not what its name says."""
     head = _head(path)
     by_name = next((c for c in _COMPRESSIONS if path.suffix.lower() == c.suffix), None)
-    by_content = next((c for c in _COMPRESSIONS if head.startswith(c.magic)), None)
+    by_content = compression_of(head)
     if by_name is not by_content:
         raise DataError(f"{path}: {_lie(path, by_name, by_content)}")
     plain = path.with_suffix("") if by_name else path
@@ -93,40 +106,88 @@ def lines(source: Source) -> Iterator[Line]:
 
     Raises ``DataError`` for UTF-16, UTF-32 and binary content, ``BrokenStreamError`` for a damaged compressed file.
     """
-    number, offset, rest = source.first - 1, source.start, b""
-    for index, chunk in enumerate(_content(source)):
-        if index == 0 and not source.start:
-            _refuse_other_encodings(source.path, chunk)
-            offset = len(_BOM) if chunk.startswith(_BOM) else 0
-            chunk = chunk[offset:]
-        *complete, rest = (rest + chunk).split(b"\n")
-        for raw in complete:
-            number += 1
-            yield Line(number, offset, raw.removesuffix(b"\r"))
-            offset += len(raw) + 1
-        if len(rest) > MAX_LINE_BYTES:
-            raise DataError(
-                f"{source.path}:{number + 1}: a line of more than {MAX_LINE_BYTES >> 20} MiB; is this a text file?"
-            )
+    chunks = content(source.path, source.compression)
+    head = next(chunks, b"")
+    _refuse_other_encodings(source.path, head)
+    yield from split_lines(chain([head], chunks))
+
+
+def split_lines(chunks: Iterable[bytes], encoding: str = "utf-8", number: int = 0, offset: int = 0) -> Iterator[Line]:
+    """The lines of a stream from line ``number`` + 1 on, which begins at ``offset``; without a byte order mark."""
+    mark, end, back = MARKS.get(encoding, b""), "\n".encode(encoding), "\r".encode(encoding)
+    rest, lost = b"", 0  # of the line in progress: its bytes, and how many more it had
+    try:
+        for chunk in chunks:
+            if not number and not offset and not rest and mark and chunk.startswith(mark):
+                chunk, offset = chunk[len(mark) :], len(mark)
+            *complete, rest = _split(rest + chunk, end)
+            for raw in complete:
+                number += 1
+                yield Line(number, offset, raw.removesuffix(back), encoding, lost > 0)
+                offset, lost = offset + len(raw) + lost + len(end), 0
+            if len(rest) > (KEPT_OF_LONG if lost else MAX_LINE_BYTES):
+                lost += len(rest) - KEPT_OF_LONG
+                rest = rest[:KEPT_OF_LONG]
+    except BrokenStreamError as error:
+        error.line, error.offset = number + 1, offset
+        raise
     if rest:
-        yield Line(number + 1, offset, rest.removesuffix(b"\r"))
+        yield Line(number + 1, offset, rest.removesuffix(back), encoding, lost > 0)
 
 
-def ranges(source: Source, size: int) -> list[Source]:
+def content(path: Path, compression: Compression | None = None, extent: Range | None = None) -> Iterator[bytes]:
+    """The bytes of a file or of a part of it, decompressed.
+
+    Raises ``BrokenStreamError`` after the last that could be read.
+    """
+    with path.open("rb") as file:
+        if extent:
+            file.seek(extent.start)
+        chunks = _chunks(file, extent.stop - extent.start if extent else sys.maxsize)
+        yield from decompressed(chunks, compression) if compression else chunks
+
+
+def compression_of(head: bytes) -> Compression | None:
+    """What a file that begins like this is compressed with."""
+    return next((one for one in _COMPRESSIONS if head.startswith(one.magic)), None)
+
+
+def decompressed(chunks: Iterable[bytes], compression: Compression) -> Iterator[bytes]:
+    """Decompress one or more streams, as ``cat a.gz b.gz`` makes them, in bounded memory.
+
+    Raises ``BrokenStreamError`` after the last bytes that could be read.
+    """
+    ready: list[bytes] = []
+    size = 0
+    try:
+        for piece in _pieces(chunks, compression):
+            ready.append(piece)
+            size += len(piece)
+            if size >= CHUNK_BYTES:
+                yield b"".join(ready)
+                ready, size = [], 0
+    except BrokenStreamError:
+        if ready:
+            yield b"".join(ready)
+        raise
+    if ready:
+        yield b"".join(ready)
+
+
+def ranges(path: Path, size: int) -> list[Range]:
     """Cut a file that is not compressed at line ends into parts of about ``size`` bytes, in order.
 
     The file is read through, because the lines before each part are counted.
     """
-    found, end, number = [source], source.start, source.first
-    for chunk in _content(source):
+    found: list[Range] = []
+    start, first, end, number = 0, 1, 0, 1
+    for chunk in content(path):
         last = chunk.rfind(b"\n") + 1
-        if last and end + last - found[-1].start >= size:
-            found[-1:] = [
-                found[-1]._replace(stop=end + last),
-                source._replace(start=end + last, first=number + chunk.count(b"\n")),
-            ]
         end, number = end + len(chunk), number + chunk.count(b"\n")
-    return found if len(found) == 1 or found[-1].start < end else found[:-1]
+        if last and end - len(chunk) + last - start >= size:
+            found.append(Range(start, end - len(chunk) + last, first))
+            start, first = found[-1].stop, number
+    return [*found, Range(start, end, first)] if start < end else found
 
 
 def _head(path: Path) -> bytes:
@@ -154,36 +215,46 @@ def _lie(path: Path, by_name: Compression | None, by_content: Compression | None
     )
 
 
-def _content(source: Source) -> Iterator[bytes]:
-    with source.path.open("rb") as file:
-        file.seek(source.start)
-        chunks = _chunks(file, source.stop)
-        yield from _decompressed(chunks, source.compression) if source.compression else chunks
-
-
-def _chunks(file: BinaryIO, stop: int | None) -> Iterator[bytes]:
-    left = sys.maxsize if stop is None else stop - file.tell()
+def _chunks(file: BinaryIO, count: int) -> Iterator[bytes]:
+    left = count
     while left and (chunk := file.read(min(left, CHUNK_BYTES))):
         left -= len(chunk)
         yield chunk
 
 
-def _decompressed(chunks: Iterable[bytes], compression: Compression) -> Iterator[bytes]:
-    """Decompress a file of one or more streams, as ``cat a.gz b.gz`` makes them."""
-    stream = None
-    for chunk in chunks:
-        while chunk:
+def _split(data: bytes, end: bytes) -> list[bytes]:
+    """``data.split(end)``, but an end begins where a code unit does: UTF-16 has two bytes in one."""
+    if len(end) == 1:
+        return data.split(end)
+    found, start, place = [], 0, 0
+    while (place := data.find(end, place)) >= 0:
+        if place % len(end):
+            place += 1
+            continue
+        found.append(data[start:place])
+        start = place = place + len(end)
+    return [*found, data[start:]]
+
+
+def _pieces(chunks: Iterable[bytes], compression: Compression) -> Iterator[bytes]:
+    stream, taken, made = None, 0, 0
+    for data in (chunk[at : at + SLICE_BYTES] for chunk in chunks for at in range(0, len(chunk), SLICE_BYTES)):
+        taken += len(data)
+        while data:
             if stream is None:
-                chunk = chunk.lstrip(b"\0")  # padding is allowed between streams
-                stream = compression.decompressor() if chunk else None
+                data = data.lstrip(b"\0")  # padding is allowed between streams
+                stream = compression.decompressor() if data else None
                 continue
             try:
-                plain = stream.decompress(chunk)
+                plain = stream.decompress(data)
             except _STREAM_ERRORS as error:
                 raise BrokenStreamError(f"the {compression.name} data is damaged ({error})") from None
+            made += len(plain)
+            if made > max(BOMB_BYTES, BOMB_RATIO * taken):
+                raise BrokenStreamError(f"{taken:,} bytes of {compression.name} make {made:,} and more: no text does")
             if plain:
                 yield plain
-            chunk, stream = (stream.unused_data, None) if stream.eof else (b"", stream)
+            data, stream = (stream.unused_data, None) if stream.eof else (b"", stream)
     if stream is not None:
         raise BrokenStreamError(f"the {compression.name} data ends early")
 
