@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from lathe.core.data import Bad
 from lathe.core.documents import read_documents, read_rows_as_documents, splits_of
 from lathe.core.errors import BundleError, DataError, RecipeError
 from lathe.core.recipe import parse
+from lathe.core.types import Document
 from lathe.corpus import Recipe, run
 from lathe.corpus.files import Files
 from lathe.corpus.near import near_duplicates
+from lathe.corpus.protocol import Noted
 from lathe.corpus.split import Proportions
 
 ENGLISH = [f"Sentence {n} has the words alpha{n} beta{n} gamma{n} delta{n} in it." for n in range(40)]
@@ -19,6 +22,10 @@ CHINESE = [f"第{n}句话" + "".join(chr(0x4E00 + 50 * n + i) for i in range(20)
 
 def corpus(out: Path, **values: object):
     return run(parse(Recipe, values), out)
+
+
+def documents(items) -> list[Document]:
+    return [item for item in items if isinstance(item, Document)]
 
 
 def rows(path: Path, *rows: dict[str, str]) -> Path:
@@ -116,7 +123,7 @@ def test_a_pattern_stands_for_files_in_order_and_folders_below(tmp_path: Path):
     files = Files(paths=(tmp_path / "x/**/*.txt",))
     assert [path.name for path in files.inputs()] == ["a.txt", "b.txt", "c.txt"]
     (unit,) = files.units()
-    assert [document.id for document in files.read(unit)] == ["a.txt:1", "b.txt:1", "c.txt:1"]
+    assert [document.id for document in documents(files.read(unit))] == ["a.txt:1", "b.txt:1", "y/c.txt:1"]
 
 
 @pytest.mark.parametrize("size", [1, 40, 100, 10**6])
@@ -128,7 +135,7 @@ def test_the_parts_of_a_file_are_the_file(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "a.jsonl").write_text("\ufeff" + "\n".join([*lines[:9], "{bad", "", *lines[9:]]) + end, "utf-8")
     (tmp_path / "b.txt").write_text("\r\n".join(f"行 {n}" for n in range(20)) + end, "utf-8")
     files = Files(paths=(tmp_path / "a.jsonl", tmp_path / "b.txt"), text="body")
-    items = [item for unit in files.units() for item in files.read(unit)]
+    items = [item for unit in files.units() for item in files.read(unit) if not isinstance(item, Noted)]
     whole = [
         item
         for name in ("a.jsonl", "b.txt")
@@ -144,8 +151,10 @@ def test_parts_of_a_file_take_the_text_from_the_same_column(tmp_path: Path, monk
     monkeypatch.setattr("lathe.core.data.source.CHUNK_BYTES", 50)
     first, later = [{"content": "one two"}] * 9, [{"content": "three four", "text": "not this"}] * 9
     files = Files(paths=(rows(tmp_path / "a.jsonl", *first, *later),))
-    texts = [item.text for unit in files.units() for item in files.read(unit)]
-    assert texts == ["one two"] * 9 + ["three four"] * 9
+    items = [item for unit in files.units() for item in files.read(unit)]
+    assert len(files.units()) > 2
+    assert [item.text for item in documents(items)] == ["not this"] * 9
+    assert [item.line for item in items if isinstance(item, Bad)] == list(range(1, 10))
 
 
 def test_a_column_that_is_not_there_is_named(tmp_path: Path):

@@ -43,7 +43,7 @@ def detect_format(head: bytes, name: str, declared: Format | None = None) -> For
         return known
     if what := next((what for magic, what in _NO_TEXT.items() if head.startswith(magic)), None):
         raise UnreadableError(f"{what}, no text", "unpack or convert it")
-    if not head.strip():
+    if not head:
         raise UnreadableError("the file is empty", "delete it, or write it again")
     text = head.decode(_codec(head), "replace").removeprefix("\ufeff")
     if _WIKIPEDIA.match(text):

@@ -21,7 +21,8 @@ class Part:
 
     extent: Range
     format: Format  # text or jsonl
-    options: Options  # with the encoding and the column that were found
+    options: Options  # with the encoding that was found
+    column: str | None  # of JSON lines: the one with the text
     encoding: str  # as it is called in the scores
 
 
@@ -39,8 +40,8 @@ def parts_of(path: Path, name: str, options: Options, size: int) -> list[Part]:
         column = text_column(open_file(path, name), options) if format == "jsonl" else None
     except (UnreadableError, BrokenStreamError):  # it is read from its beginning, and quarantined then
         return []
-    found = replace(options, codec=codec or "utf-8", text=column)
-    return [Part(extent, format, found, _encoding(codec)) for extent in ranges(path, size)]
+    found = replace(options, codec=codec or "utf-8")
+    return [Part(extent, format, found, column, _encoding(codec)) for extent in ranges(path, size)]
 
 
 def read_part(path: Path, name: str, part: Part) -> Iterator[Item]:
@@ -48,7 +49,7 @@ def read_part(path: Path, name: str, part: Part) -> Iterator[Item]:
     opened = Opened(name, str(path), b"", content(path, extent=part.extent), path)
     lines = TextLines(opened.chunks, part.options.codec, part.extent.first - 1, part.extent.start)
     if part.format == "jsonl":
-        items = row_documents(opened, lines, part.options, part.format)
+        items = row_documents(opened, lines, part.options, part.format, part.column)
     else:
         items = text_documents(opened, lines, part.options.cut)
     yield from (item for item in items if not isinstance(item, Noted))

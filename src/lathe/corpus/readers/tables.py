@@ -27,10 +27,12 @@ def read_table(opened: Opened, options: Options, format: Format) -> Iterator[Ite
     yield from row_documents(opened, TextLines(opened.chunks, options.codec), options, format)
 
 
-def row_documents(opened: Opened, lines: TextLines, options: Options, format: Format) -> Iterator[Item]:
+def row_documents(
+    opened: Opened, lines: TextLines, options: Options, format: Format, column: str | None = None
+) -> Iterator[Item]:
     """The documents of numbered lines, and how they were encoded; a break in the stream comes after the last."""
     try:
-        yield from _documents(opened, _rows(opened, lines, format), options)
+        yield from _documents(opened, _rows(opened, lines, format), options, column)
     except BrokenStreamError as error:
         yield opened.broken(error)
     yield Noted("encodings", lines.encoding)
@@ -73,10 +75,16 @@ def _parquet_records(path: Path) -> Iterator[Record]:
         raise broken from None
 
 
-def _documents(opened: Opened, records: Iterator[Record | Bad], options: Options) -> Iterator[Document | Bad]:
-    head, records = _look_ahead(records)
-    names = _names(head)
-    columns = _find_columns(opened, names, options) if names else None
+def _documents(
+    opened: Opened, records: Iterator[Record | Bad], options: Options, column: str | None = None
+) -> Iterator[Document | Bad]:
+    """``column`` has the text, where that is known; it is found among the columns of the first rows otherwise."""
+    head: list[Record | Bad] = []
+    columns: tuple[Shape, dict[str, str]] | None = (TEXT[0], {"text": column}) if column is not None else None
+    if columns is None:
+        head, records = _look_ahead(records)
+        names = _names(head)
+        columns = _find_columns(opened, names, options) if names else None
     for record in chain(head, records):
         if isinstance(record, Bad) or columns is None:
             yield record if isinstance(record, Bad) else _empty(opened, record)
