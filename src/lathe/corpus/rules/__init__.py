@@ -1,5 +1,7 @@
 """Rules on one document each: what they change, what they drop, and why."""
 
+from typing import TypeAlias
+
 from lathe.corpus.rules.blocklist import Blocklist
 from lathe.corpus.rules.boilerplate import DropBoilerplate
 from lathe.corpus.rules.c4 import C4Quality
@@ -10,7 +12,23 @@ from lathe.corpus.rules.language import KeepLanguages
 from lathe.corpus.rules.length import KeepLength
 from lathe.corpus.rules.personal import HidePersonalData
 
+AnyRule: TypeAlias = (
+    RepairEncoding
+    | NarrowFullWidth
+    | ConvertChinese
+    | KeepLanguages
+    | KeepLength
+    | DropBoilerplate
+    | GopherRepetition
+    | GopherQuality
+    | C4Quality
+    | FineWebQuality
+    | HidePersonalData
+    | Blocklist
+)
+
 __all__ = [
+    "AnyRule",
     "Blocklist",
     "C4Quality",
     "ConvertChinese",
