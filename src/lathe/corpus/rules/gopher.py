@@ -131,7 +131,7 @@ class GopherRepetition:
         return judged(document, "gopher repetition", chain(self._of_lines(facts.text), self._of_words(facts)))
 
     def _of_lines(self, text: str) -> Iterator[Check]:
-        yield "empty", not text
+        yield "empty", not text.strip()
         has_gaps = "\n\n" in text  # most texts have none, and need no expression
         paragraphs = _PARAGRAPH_END.split(text.strip()) if has_gaps else [text]
         again, characters = repeated(paragraphs)

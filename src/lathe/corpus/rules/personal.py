@@ -39,17 +39,21 @@ def hidden(text: str, kinds: tuple[Kind, ...], by: Literal["tag", "stars"]) -> t
     ('write to <email>, <mobile>', Counter({'email': 1, 'mobile': 1}))
     """
     counts = Counter[Kind]()
-    has_numbers = _NUMBER.search(text) is not None
+    signs: dict[re.Pattern[str], bool] = {}
     for kind, form in _FORMS.items():
-        if kind in kinds and (form.sign in text if form.sign else has_numbers):
+        if kind not in kinds:
+            continue
+        if form.sign not in signs:
+            signs[form.sign] = form.sign.search(text) is not None
+        if signs[form.sign]:
             text = _without(text, kind, form, by, counts)
     return text, counts
 
 
 class _Form(NamedTuple):
+    sign: re.Pattern[str]  # what is in every one: most texts have none, and need no more than one look
     pattern: re.Pattern[str]
     is_real: Callable[[str], bool]  # whether what has the form is one
-    sign: str = ""  # what is in every one; a number with seven digits otherwise
 
 
 def _without(text: str, kind: Kind, form: _Form, by: str, counts: Counter[Kind]) -> str:
@@ -102,7 +106,8 @@ def _always(_: str) -> bool:
     return True
 
 
-_NUMBER = re.compile(r"\d(?:[ ().:\-/]{0,3}[\dA-Fa-f]){6}")
+_AT, _GROUPS = re.compile("@"), re.compile(r"\d\.\d{1,3}\.\d|:[0-9A-Fa-f]{0,4}:")
+_NUMBER = re.compile(r"\d(?:[ ().-]{0,3}\d){6}")
 _LETTER = re.compile(r"[^\W_]")
 _ISSUER = re.compile(r"3[47]|3528|4|5[1-5]|2[2-7]|6(?:011|2|5)")  # American Express ... UnionPay
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
@@ -112,19 +117,26 @@ _ADDRESS = (
 )
 _FORMS: dict[Kind, _Form] = {  # in this order: an identity number holds what looks like others
     "email": _Form(
+        _AT,
         re.compile(
             r"(?<![\w.%+-])[A-Za-z0-9][\w.%+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![\w-])", re.ASCII
         ),
         _always,
-        "@",
     ),
-    "ip": _Form(re.compile(_ADDRESS, re.ASCII), _is_public_address),
-    "id_number": _Form(re.compile(r"(?<![\dA-Za-z])[1-9]\d{16}[\dXx](?![\dA-Za-z])", re.ASCII), is_identity_number),
-    "bank_card": _Form(re.compile(r"(?<![\d.-])\d{4}([ -]?)(?:\d{4}\1){2}\d{1,7}(?![\d-])", re.ASCII), is_card_number),
+    "ip": _Form(_GROUPS, re.compile(_ADDRESS, re.ASCII), _is_public_address),
+    "id_number": _Form(
+        _NUMBER, re.compile(r"(?<![\dA-Za-z])[1-9]\d{16}[\dXx](?![\dA-Za-z])", re.ASCII), is_identity_number
+    ),
+    "bank_card": _Form(
+        _NUMBER, re.compile(r"(?<![\d.-])\d{4}([ -]?)(?:\d{4}\1){2}\d{1,7}(?![\d-])", re.ASCII), is_card_number
+    ),
     "mobile": _Form(
-        re.compile(r"(?<![\d.-])(?:\+?86[- ]?)?1[3-9]\d(?:([- ]?)\d{4}\1\d{4})(?![\d-]|\.\d)", re.ASCII), _always
+        _NUMBER,
+        re.compile(r"(?<![\d.-])(?:\+?86[- ]?)?1[3-9]\d(?:([- ]?)\d{4}\1\d{4})(?![\d-]|\.\d)", re.ASCII),
+        _always,
     ),
     "phone": _Form(
+        _NUMBER,
         re.compile(
             r"(?<![\w.+-])(?:"
             r"\+[1-9]\d{0,2}(?:[ .-]?\(?\d{1,4}\)?){2,5}"  # international
