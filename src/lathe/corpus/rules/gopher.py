@@ -22,7 +22,8 @@ Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
 BULLETS = ("•", "-")
 CHINESE_BULLETS = tuple("•-·●○■□◆◇★☆※▪►▶→")
-ELLIPSES = ("...", "…", "。。。", "⋯")
+ELLIPSES = ("...", "…")
+CHINESE_ELLIPSES = (*ELLIPSES, "。。。", "⋯")
 
 _PARAGRAPH_END, _LINE_END = re.compile(r"\n{2,}"), re.compile(r"\n+")
 _CHINESE_ELLIPSIS = re.compile(r"…+|⋯+|\.{3,}|。{3,}")
@@ -94,10 +95,11 @@ class GopherQuality:
         return fewest > 0
 
     def _of_lines(self, facts: Facts) -> Iterator[Check]:
-        lines, bullets = facts.lines, CHINESE_BULLETS if facts.is_unspaced else BULLETS
+        lines = facts.lines
+        bullets, ellipses = (CHINESE_BULLETS, CHINESE_ELLIPSES) if facts.is_unspaced else (BULLETS, ELLIPSES)
         begin = share((line.lstrip().startswith(bullets) for line in lines), len(lines))
         yield "too many bullets", above(begin, self.max_bullet_lines_ratio)
-        end = share((line.rstrip().endswith(ELLIPSES) for line in lines), len(lines))
+        end = share((line.rstrip().endswith(ellipses) for line in lines), len(lines))
         yield "too many lines end in an ellipsis", above(end, self.max_ellipsis_lines_ratio)
 
 
