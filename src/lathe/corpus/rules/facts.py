@@ -75,7 +75,7 @@ def judged(document: Document, rule: str, checks: Iterable[Check]) -> Document |
 def _kinds() -> Kinds:
     kinds = np.zeros(sys.maxunicode + 1, np.uint8)
     kinds[np.fromiter(map(str.isalpha, map(chr, range(len(kinds)))), np.bool_, len(kinds))] = LETTER
-    kinds[[ord(mark) for mark in MARKS]] = MARK
+    kinds[[ord(mark) for mark in MARKS.union(STOPS)]] = MARK
     return kinds
 
 
