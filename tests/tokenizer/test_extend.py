@@ -99,7 +99,7 @@ def test_the_first_join_is_the_most_frequent_pair():
     kind = kind_of(backend, Path("t"))
     words = words_in_pieces(backend, ["xyz"] * 5 + ["xy"] * 3 + ["yz"] * 4)
     joins = learn_joins(words, kind, 9, 2)
-    assert [(join.piece, join.count) for join in joins] == [("yz", 9), ("xyz", 5), ("xy", 3)]
+    assert [(join.piece, join.times) for join in joins] == [("yz", 9), ("xyz", 5), ("xy", 3)]
 
 
 def test_text_without_frequent_neighbours_is_refused_with_the_way_out(tmp_path: Path):

@@ -217,9 +217,9 @@ def _write_rows(folder: Path, texts: Iterable[str], tokenizer: Any, max_length: 
     ):
         for chunk in encode_texts(texts, tokenizer):
             laid = lay_out(chunk, frame, max_length, dtype)
-            ids.write(laid.ids)
-            sha.update(laid.ids)
-            table.write(laid.lengths.astype(np.uint32))
+            ids.write(laid.ids.data)
+            sha.update(laid.ids.data)
+            table.write(laid.lengths.astype(np.uint32).data)
             rows, tokens = rows + len(laid.lengths), tokens + len(laid.ids)
             documents, empty = documents + len(chunk), empty + laid.empty
             short += int((laid.lengths - framing < SHORT).sum())

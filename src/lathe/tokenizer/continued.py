@@ -30,7 +30,7 @@ class Join(NamedTuple):
     left: str
     right: str
     piece: str
-    count: int  # in the text it was learnt from
+    times: int  # it stands in the text it was learnt from
 
 
 class Kind(NamedTuple):
@@ -74,7 +74,7 @@ def words_in_pieces(backend: Tokenizer, texts: Iterable[str]) -> Counter[tuple[s
         counts.update(word for run, _ in cut for word in _BEFORE_BLANK.split(run))
     words = Counter[tuple[str, ...]]()
     for word, count in counts.items():
-        words[tuple(backend.id_to_token(token.id) for token in backend.model.tokenize(word))] += count
+        words[tuple(str(backend.id_to_token(token.id)) for token in backend.model.tokenize(word))] += count
     return words
 
 
@@ -162,7 +162,7 @@ def with_joins(backend: Tokenizer, kind: Kind, joins: Sequence[Join], tokens: in
     model, first = values["model"], max(kind.vocab.values()) + 1
     for number, join in enumerate(joins, first):
         if kind.name == "Unigram":
-            model["vocab"].append([join.piece, math.log(join.count / tokens)])
+            model["vocab"].append([join.piece, math.log(join.times / tokens)])
             continue
         model["vocab"][join.piece] = number
         if kind.name == "BPE":

@@ -2,7 +2,8 @@
 
 sentencepiece learns them many times faster than the ``tokenizers`` library does. Pieces, scores and ids are its own:
 the two give equal ids for a text in the form NFC, but that unknown characters of an unspaced script in a row are an
-unknown token each here and one together there, as is an unknown bracket before the name of a special token (only with ``byte_fallback`` off; with it nothing is unknown).
+unknown token each here and one together there, as is an unknown bracket before the name of a special token (only with
+``byte_fallback`` off; with it nothing is unknown).
 """
 
 import io
