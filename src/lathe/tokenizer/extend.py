@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from pydantic import Field
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
@@ -79,7 +79,7 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     return Manifest(kind="model", stage="extend", scores=scores, runtime=saved)
 
 
-def grow(model: PreTrainedModel, parts: Mapping[int, Sequence[int]], multiple: int) -> None:
+def grow(model: Any, parts: Mapping[int, Sequence[int]], multiple: int) -> None:
     """Give each new id the mean of its parts' rows in every table that has a row for each piece.
 
     The mean is where the parts' sum of information lies; a new row drawn at random has to be learnt from nothing

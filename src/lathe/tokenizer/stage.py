@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from lathe.core.bundle import Bundle, Manifest
 from lathe.core.documents import read_texts, splits_of
@@ -117,7 +117,7 @@ def held_out_texts(data: Data) -> Iterator[str]:
     return (text for text in read_texts(data.train, "train") if _is_held_out(text))
 
 
-def save(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def save(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """``tokenizer.json`` and ``tokenizer_config.json``, in the form that old and new transformers open."""
     tokenizer.save_pretrained(folder)
     file = folder / "tokenizer_config.json"
