@@ -27,13 +27,14 @@ from lathe.corpus.files import Files
 from lathe.corpus.ledger import Ledger
 from lathe.corpus.processes import Workers
 from lathe.corpus.protocol import inputs_of
+from lathe.corpus.rules import AnyRule
 from lathe.corpus.runner import Part, Runner
 from lathe.corpus.shards import Shard
 from lathe.corpus.split import Proportions
 
 AnySource: TypeAlias = Annotated[Files | Documentation, Field(discriminator="kind")]
 AnyStep: TypeAlias = Annotated[
-    Normalise | DropShort | DropExactDuplicates | DropNearDuplicates, Field(discriminator="kind")
+    Normalise | DropShort | AnyRule | DropExactDuplicates | DropNearDuplicates, Field(discriminator="kind")
 ]
 
 

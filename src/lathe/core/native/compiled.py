@@ -24,6 +24,7 @@ FUNCTIONS = (
     *("attention_forward", "attention_backward", "dropout", "activate", "adamw", "sum_of_squares"),
     *("bias_activate", "bias_activate_backward", "add_norm", "add_norm_backward", "sum_tokens"),
     *("products", "product_by_weight", "product_for_weight"),
+    *("repeated_ngrams", "tally_words"),
 )
 """What the library must have: a compiler that makes no working library is found out when it is loaded."""
 MAY_FAIL = ("attention_forward", "attention_backward")

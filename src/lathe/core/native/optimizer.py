@@ -65,7 +65,8 @@ def adamw(updates: Sequence[Update], factor: float) -> None:
         return
     found = library()
     assert found is not None, "`takes` has asked"
-    parts = np.array([update.row() for update in updates], PART)
+    with np.errstate(over="ignore"):  # a rate beyond float32 is infinite, as torch has it
+        parts = np.array([update.row() for update in updates], PART)
     found.adamw(parts.ctypes.data_as(ctypes.c_void_p), ctypes.c_int64(len(parts)), ctypes.c_float(factor))
 
 
