@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
+from lathe.core import tokens as tokens_module
 from lathe.core.errors import DataError
-from lathe.core.tokens import Frame, TokenFile, cut, frame_of
+from lathe.core.tokens import Frame, TokenFile, frame_of, lay_out
 
 WORDS = ["good", "bad", "film", "the", "好", "坏", "北", "京", "unheard"]
 DOCUMENTS = st.lists(st.lists(st.sampled_from(WORDS), max_size=20).map(" ".join), max_size=8)
@@ -35,11 +36,31 @@ def test_every_token_is_kept_in_order(
     assert tokens.header.empty == sum(not text for text in texts)
 
 
-@given(st.lists(st.integers(5, 99), max_size=30), st.integers(3, 9))
-def test_only_the_last_row_of_a_document_is_short(ids: list[int], max_length: int):
-    rows = cut(ids, Frame((1,), (2,), ()), max_length)
-    assert all(len(row) == max_length for row in rows[:-1])
-    assert all(len(row) > 2 for row in rows)
+def rows_one_by_one(document: list[int], frame: Frame, max_length: int) -> list[list[int]]:
+    room = max_length - len(frame.before) - len(frame.after)
+    whole = [*document, *frame.end] if document else []
+    return [[*frame.before, *whole[i : i + room], *frame.after] for i in range(0, len(whole), room)]
+
+
+@pytest.mark.parametrize(
+    "frame", [Frame((1, 4), (2,), ()), Frame((1,), (), ()), Frame((), (), (3,)), Frame((), (), ())]
+)
+@given(documents=st.lists(st.lists(st.integers(5, 99), max_size=30), max_size=6), max_length=st.integers(4, 9))
+def test_rows_are_laid_out_as_one_by_one(frame: Frame, documents: list[list[int]], max_length: int):
+    laid = lay_out(documents, frame, max_length, np.uint16)
+    rows = [row for document in documents for row in rows_one_by_one(document, frame, max_length)]
+    assert laid.ids.tolist() == [token for row in rows for token in row]
+    assert laid.lengths.tolist() == [len(row) for row in rows]
+    assert laid.empty == documents.count([])
+
+
+def test_rows_do_not_depend_on_how_many_texts_are_encoded_together(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    texts = ["good film", "", "bad", "the good film " * 9, "好"] * 3
+    whole = TokenFile.write(tmp_path / "whole", texts, tokenizer, 8)
+    monkeypatch.setattr(tokens_module, "CHARACTERS_AT_ONCE", 1)
+    assert TokenFile.write(tmp_path / "single", texts, tokenizer, 8).header == whole.header
 
 
 def test_a_tokenizer_that_frames_nothing_gets_its_end_token_once_behind_each_document(

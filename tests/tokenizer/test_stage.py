@@ -2,6 +2,7 @@
 
 import json
 import random
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,14 @@ from transformers import AutoTokenizer
 from lathe.core.errors import DataError
 from lathe.core.recipe import parse
 from lathe.tokenizer import Recipe, run
-from lathe.tokenizer.algorithms import BPE, ByteBPE, Characters, WordPiece, train_tokenizer
+from lathe.tokenizer.algorithms import BPE, ByteBPE, Characters, WordPiece, Words, train_tokenizer
 from lathe.tokenizer.fit import fit_by_script, random_texts
 from lathe.tokenizer.sample import sampled
+from lathe.tokenizer.unigram import Unigram
 
-ALGORITHMS = [WordPiece(), BPE(), ByteBPE(), Characters()]
+ALGORITHMS = [WordPiece(), BPE(), ByteBPE(), Words(), Characters()]
+if find_spec("sentencepiece"):
+    ALGORITHMS.append(Unigram())
 CHINESE = "今天天气很好我们去看电影北京上海"
 CHANCE = random.Random(0)
 TEXTS = ["the good film was not bad", "a great plot in Paris, really"] * 20 + [
@@ -118,12 +122,56 @@ def test_random_unicode_is_restored_by_bytes_and_honestly_not_by_word_pieces():
     assert restored == {"byte_bpe": 40, "wordpiece": 0}
 
 
+def test_the_share_of_the_text_that_was_learnt_from_is_told(tmp_path: Path):
+    texts = [f"{n} " + "word " * 300 for n in range(800)]
+    made = run(
+        parse(Recipe, {"data": {"train": str(text_file(tmp_path, texts))}, "vocab_size": 64, "sample_mb": 1}),
+        tmp_path / "t",
+    )
+    share = made.manifest.scores["sample"]
+    assert share["mb"] <= 1 < 1.1 < share["of_mb"]
+    assert share["ratio"] == pytest.approx(share["mb"] / share["of_mb"], abs=1e-3)
+
+
+def test_a_vocabulary_too_large_for_its_text_is_said_with_the_pieces_found(tmp_path: Path, capsys):
+    values = {"data": {"train": str(text_file(tmp_path))}, "vocab_size": 8192}
+    made = run(parse(Recipe, values), tmp_path / "t")
+    found = made.manifest.scores["vocab_size"]
+    assert f"vocab_size 8,192 is too large for 0.00 MB of text, which hold {found:,} pieces" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("multiple", "size"), [(64, 128), (1, 100), (50, 100), (48, 144)])
+def test_the_size_is_rounded_up_to_the_multiple_asked_for(tmp_path: Path, multiple: int, size: int):
+    texts = [f"word{n} film{n} plot{n}" for n in range(400)]
+    values = {"data": {"train": str(text_file(tmp_path, texts))}, "vocab_size": 100, "pad_to_multiple_of": multiple}
+    made = run(parse(Recipe, values | {"algorithm": {"kind": "wordpiece", "min_frequency": 1}}), tmp_path / "t")
+    assert made.manifest.scores["vocab_size"] == size
+
+
+def test_candidates_are_measured_on_the_same_text_side_by_side(tmp_path: Path):
+    data = {"train": str(text_file(tmp_path, [f"{text} {n}" for n, text in enumerate(TEXTS)]))}
+    old = run(parse(Recipe, {"data": data, "algorithm": {"kind": "words"}, "vocab_size": 64}), tmp_path / "old")
+    others = [{"algorithm": {"kind": "byte_bpe"}, "vocab_size": 320}, {"algorithm": {"kind": "characters"}}]
+    values = {"data": data, "vocab_size": 128, "candidates": others, "beside": [str(old.path)]}
+    made = run(parse(Recipe, values), tmp_path / "t")
+    scores = made.manifest.scores
+    assert list(scores["candidates"]) == ["byte_bpe-320", "characters-128", "old"]
+    assert scores["candidates"]["old"]["held_out"] == old.manifest.scores["held_out"]
+    assert len({one["overall"]["bytes"] for one in (scores, *scores["candidates"].values())}) == 1
+    page = (made.path / "report.html").read_text("utf-8")
+    assert "wordpiece-128" in page and all(name in page for name in scores["candidates"])
+    assert "<script" not in page and "http" not in page.replace("http-equiv", "")
+    opened = AutoTokenizer.from_pretrained(made.path / "candidates" / "byte_bpe-320", local_files_only=True)
+    assert len(opened) == scores["candidates"]["byte_bpe-320"]["vocab_size"]
+
+
 def test_fertility_and_coverage_by_script():
     fits = fit_by_script(_TRAINED["wordpiece"], ["film", "film film", "今天", "☃ film"])
     latin, han = fits["Latin"], fits["Han"]
     assert (latin.texts, latin.words, latin.unknown) == (3, 4, 1)
     assert (han.words, han.tokens, han.bytes) == (2, 2, 6)
     assert han.ratios()["fertility"] == 1.0
+    assert latin.ratios()["coverage"] == pytest.approx(1 - 1 / (4 + 9 + 6), abs=1e-6)
 
 
 def test_held_out_text_of_a_file_is_not_learnt_from(tmp_path: Path):
@@ -142,8 +190,9 @@ def test_a_file_without_text_is_an_error(tmp_path: Path):
 def test_a_sample_is_bounded_and_does_not_depend_on_the_order(texts: list[str], limit: int):
     sample = sampled(texts, limit)
     assert sample == sampled(texts[::-1], limit)
-    assert sum(len(text.encode()) for text in sample) <= limit
-    assert not [text for text in sample if text not in texts]
+    assert sample.bytes == sum(len(text.encode()) for text in sample.texts) <= limit
+    assert sample.read_bytes == sum(len(text.encode()) for text in texts)
+    assert not [text for text in sample.texts if text not in texts]
 
 
 _TRAINED = {algorithm.kind: trained(algorithm) for algorithm in ALGORITHMS}

@@ -9,10 +9,11 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeAlias
 
@@ -26,11 +27,13 @@ from lathe.core.report import progress
 from lathe.core.types import Encoded
 
 Ids: TypeAlias = np.ndarray[Any, np.dtype[np.uint16 | np.uint32]]
+IdType: TypeAlias = type[np.uint16] | type[np.uint32]
 Counts: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
 FORMAT = 1
 HEADER, IDS, LENGTHS = "header.json", "ids.bin", "lengths.bin"
-DOCUMENTS_AT_ONCE = 1024
+CHARACTERS_AT_ONCE = 2**20
+"""Of documents that are tokenised together: with them the memory is bounded, whatever the number of documents."""
 SHORT = 8
 """A row with fewer tokens of text than this teaches little: such rows are kept and counted."""
 
@@ -129,26 +132,75 @@ def frame_of(tokenizer: Any) -> Frame:
     return Frame(before, after, ()) if before else Frame((), (), after)
 
 
-def cut(ids: list[int], frame: Frame, max_length: int) -> list[list[int]]:
-    """The rows of one document; none for a document without a token.
+class Laid(NamedTuple):
+    """The rows of some documents, one behind the other."""
 
-    >>> cut([5, 6, 7], Frame((1,), (2,), ()), 4)
-    [[1, 5, 6, 2], [1, 7, 2]]
+    ids: Ids  # [tokens]
+    lengths: Counts  # [rows]
+    empty: int  # documents without a token
+
+
+def lay_out(documents: Sequence[Sequence[int]], frame: Frame, max_length: int, dtype: IdType) -> Laid:
+    """Cut each document into rows and frame them; a document without a token has no row.
+
+    >>> ids, lengths, empty = lay_out([[5, 6, 7], []], Frame((1,), (2,), ()), 4, np.uint16)
+    >>> ids.tolist(), lengths.tolist(), empty
+    ([1, 5, 6, 2, 1, 7, 2], [4, 3], 1)
     """
     room = max_length - len(frame.before) - len(frame.after)
-    whole = [*ids, *frame.end] if ids else []
-    return [[*frame.before, *whole[i : i + room], *frame.after] for i in range(0, len(whole), room)]
+    sizes = np.fromiter(map(len, documents), np.int64, len(documents))
+    whole = sizes[sizes > 0] + len(frame.end)  # [D] of the documents with a token
+    ended = ((*ids, *frame.end) if ids else () for ids in documents) if frame.end else documents
+    flat: Ids = np.fromiter(chain.from_iterable(ended), dtype, int(whole.sum()))
+    rows = -(-whole // room)  # [D]
+    lengths = np.full(int(rows.sum()), room)
+    lengths[np.cumsum(rows) - 1] = whole - (rows - 1) * room  # the last row of a document may be short
+    lengths += len(frame.before) + len(frame.after)
+    if not frame.before and not frame.after:
+        return Laid(flat, lengths, len(documents) - len(whole))
+    ends = np.cumsum(lengths)
+    ids: Ids = np.empty(int(lengths.sum()), dtype)
+    is_text = np.ones(len(ids), np.bool_)
+    for offset, token in enumerate(frame.before):
+        ids[ends - lengths + offset], is_text[ends - lengths + offset] = token, False
+    for offset, token in enumerate(frame.after):
+        ids[ends - len(frame.after) + offset], is_text[ends - len(frame.after) + offset] = token, False
+    ids[is_text] = flat
+    return Laid(ids, lengths, len(documents) - len(whole))
 
 
-def encode_texts(texts: Iterable[str], tokenizer: Any) -> Iterator[list[int]]:
-    """Ids of each text, however long it is; many texts at a time, on all cores.
+def encode_texts(texts: Iterable[str], tokenizer: Any) -> Iterator[list[Sequence[int]]]:
+    """Ids of each text, many texts at a time, on all cores; the next ones are encoded while these are used.
 
     ``tokenizer`` is a fast one of Hugging Face's. No special tokens are added, and none are found: a text that speaks
     of "[MASK]" holds a bracket and a word.
     """
-    backend, stream = _private_copy(tokenizer), iter(texts)
-    while chunk := list(islice(stream, DOCUMENTS_AT_ONCE)):
-        yield from (one.ids for one in backend.encode_batch_fast(chunk, add_special_tokens=False))
+    backend = _private_copy(tokenizer)
+
+    def encode(chunk: list[str]) -> list[Sequence[int]]:
+        return [one.ids for one in backend.encode_batch_fast(chunk, add_special_tokens=False)]
+
+    with ThreadPoolExecutor(1) as ahead:
+        waiting = None
+        for chunk in _chunks(texts):
+            done, waiting = waiting, ahead.submit(encode, chunk)
+            if done is not None:
+                yield done.result()
+        if waiting is not None:
+            yield waiting.result()
+
+
+def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    size = 0
+    for text in texts:
+        chunk.append(text)
+        size += len(text) + 1
+        if size >= CHARACTERS_AT_ONCE:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def _write_rows(folder: Path, texts: Iterable[str], tokenizer: Any, max_length: int) -> Header:
@@ -157,27 +209,28 @@ def _write_rows(folder: Path, texts: Iterable[str], tokenizer: Any, max_length: 
     if max_length <= framing:
         raise DataError(f"max_length: {max_length} leaves no room for text beside {framing} special tokens")
     dtype, sha = _smallest_type(len(tokenizer)), hashlib.sha256()
-    lengths: list[int] = []
-    documents = empty = 0
-    with (folder / IDS).open("wb") as stream, progress("tokenising", unit="documents") as meter:
-        for ids in encode_texts(texts, tokenizer):
-            rows = cut(ids, frame, max_length)
-            lengths += map(len, rows)
-            written = b"".join(np.array(row, dtype).tobytes() for row in rows)
-            stream.write(written)
-            sha.update(written)
-            documents, empty = documents + 1, empty + (not rows)
-            if documents % DOCUMENTS_AT_ONCE == 0:
-                meter.advance(DOCUMENTS_AT_ONCE)
-    table = np.array(lengths, np.uint32)
-    table.tofile(folder / LENGTHS)
-    sha.update(table.tobytes())
+    rows = tokens = documents = empty = short = 0
+    with (
+        (folder / IDS).open("wb") as ids,
+        (folder / LENGTHS).open("wb") as table,
+        progress("tokenising", unit="documents") as meter,
+    ):
+        for chunk in encode_texts(texts, tokenizer):
+            laid = lay_out(chunk, frame, max_length, dtype)
+            ids.write(laid.ids.data)
+            sha.update(laid.ids.data)
+            table.write(laid.lengths.astype(np.uint32).data)
+            rows, tokens = rows + len(laid.lengths), tokens + len(laid.ids)
+            documents, empty = documents + len(chunk), empty + laid.empty
+            short += int((laid.lengths - framing < SHORT).sum())
+            meter.advance(len(chunk))
+    _digest(folder / LENGTHS, sha)
     return Header(
-        rows=len(lengths),
-        tokens=sum(lengths),
+        rows=rows,
+        tokens=tokens,
         documents=documents,
         empty=empty,
-        short=sum(length - framing < SHORT for length in lengths),
+        short=short,
         max_length=max_length,
         vocab_size=len(tokenizer),
         special=tuple(sorted(set(tokenizer.all_special_ids))),
@@ -195,7 +248,7 @@ def _private_copy(tokenizer: Any) -> Tokenizer:
     return backend
 
 
-def _smallest_type(vocab_size: int) -> type[np.uint16] | type[np.uint32]:
+def _smallest_type(vocab_size: int) -> IdType:
     return np.uint16 if vocab_size <= 2**16 else np.uint32
 
 
@@ -219,8 +272,12 @@ def _check(folder: Path, header: Header) -> None:
         found = file.stat().st_size if file.is_file() else math.nan
         if found != size:
             raise DataError(f"{file}: has {found} bytes instead of {size}; delete {folder} and make it again")
-        with file.open("rb") as stream:
-            while chunk := stream.read(2**20):
-                sha.update(chunk)
+        _digest(file, sha)
     if sha.hexdigest() != header.sha256:
         raise DataError(f"{folder}: damaged (its sha256 is not the one in {HEADER}); delete it and make it again")
+
+
+def _digest(file: Path, sha: Any) -> None:
+    with file.open("rb") as stream:
+        while chunk := stream.read(2**20):
+            sha.update(chunk)

@@ -28,11 +28,13 @@ class Bert:
     """Longest row in tokens."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout of hidden states and attention."""
+    pad_to_multiple_of: int = Field(64, ge=1)
+    """The table of embeddings gets a multiple of this many rows."""
 
     def config(self, tokenizer: Any) -> PretrainedConfig:
         _check_heads(self.hidden_size, self.num_attention_heads)
         return BertConfig(
-            vocab_size=rounded(len(tokenizer)),
+            vocab_size=rounded(len(tokenizer), self.pad_to_multiple_of),
             hidden_size=self.hidden_size,
             num_hidden_layers=self.num_hidden_layers,
             num_attention_heads=self.num_attention_heads,
@@ -64,11 +66,13 @@ class ModernBert:
     """Longest row in tokens."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout of embeddings, attention and feed-forward parts."""
+    pad_to_multiple_of: int = Field(64, ge=1)
+    """The table of embeddings gets a multiple of this many rows."""
 
     def config(self, tokenizer: Any) -> PretrainedConfig:
         _check_heads(self.hidden_size, self.num_attention_heads)
         return ModernBertConfig(
-            vocab_size=rounded(len(tokenizer)),
+            vocab_size=rounded(len(tokenizer), self.pad_to_multiple_of),
             hidden_size=self.hidden_size,
             num_hidden_layers=self.num_hidden_layers,
             num_attention_heads=self.num_attention_heads,
@@ -103,11 +107,13 @@ class GPT2:
     """Longest row in tokens."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout of embeddings, hidden states and attention."""
+    pad_to_multiple_of: int = Field(64, ge=1)
+    """The table of embeddings gets a multiple of this many rows."""
 
     def config(self, tokenizer: Any) -> PretrainedConfig:
         _check_heads(self.n_embd, self.n_head)
         return GPT2Config(
-            vocab_size=rounded(len(tokenizer)),
+            vocab_size=rounded(len(tokenizer), self.pad_to_multiple_of),
             n_embd=self.n_embd,
             n_layer=self.n_layer,
             n_head=self.n_head,
@@ -128,6 +134,8 @@ class FromConfig:
     kind: Literal["config"] = "config"
     path: Path
     """A ``config.json`` or a folder that holds one."""
+    pad_to_multiple_of: int = Field(64, ge=1)
+    """The table of embeddings gets a multiple of this many rows."""
 
     def config(self, tokenizer: Any) -> PretrainedConfig:
         file = self.path / "config.json" if self.path.is_dir() else self.path
@@ -142,7 +150,7 @@ class FromConfig:
                 f"model.path: {file}: wants to run code of its own (auto_map); Lathe runs none from a model folder"
             )
         config: PretrainedConfig = AutoConfig.for_model(**values)
-        config.vocab_size = rounded(len(tokenizer))
+        config.vocab_size = rounded(len(tokenizer), self.pad_to_multiple_of)
         config.pad_token_id = tokenizer.pad_token_id
         return config
 

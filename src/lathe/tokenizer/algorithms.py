@@ -5,7 +5,7 @@ otherwise a sentence would count as one word, and training would explode in time
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
@@ -13,20 +13,9 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import PreTrainedTokenizerFast
 
 from lathe.core.recipe import recipe
-from lathe.core.scripts import UNSPACED_CLASS
 from lathe.tokenizer.alphabet import inner_characters
-
-ENCODER_TOKENS = {
-    "pad_token": "[PAD]",
-    "unk_token": "[UNK]",
-    "cls_token": "[CLS]",
-    "sep_token": "[SEP]",
-    "mask_token": "[MASK]",
-}
-END, PAD, UNKNOWN = "<|endoftext|>", "<|pad|>", "<|unknown|>"
-DECODER_TOKENS = {"bos_token": END, "eos_token": END, "pad_token": PAD}
-
-TEXTS_AT_ONCE = 256
+from lathe.tokenizer.parts import DECODER_TOKENS, ENCODER_TOKENS, UNKNOWN, framed_as_bert, in_lists, unspaced_apart
+from lathe.tokenizer.unigram import Unigram
 
 ALPHABET_RATIO = 0.5
 """Most of the vocabulary that single characters may take: Chinese text alone has thousands."""
@@ -159,7 +148,40 @@ class Characters:
         return tokenizer
 
 
-AnyAlgorithm: TypeAlias = Annotated[WordPiece | BPE | ByteBPE | Characters, Field(discriminator="kind")]
+@recipe
+class Words:
+    """Each word is a piece, each punctuation mark too; a word that is too rare is unknown."""
+
+    kind: Literal["words"] = "words"
+    lowercase: bool = True
+    """Fold case and take accents off."""
+    min_frequency: int = Field(2, ge=1)
+    """Fewest occurrences of a word that is known."""
+
+    special: ClassVar[dict[str, str]] = ENCODER_TOKENS
+
+    def empty(self) -> Tokenizer:
+        tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=self.lowercase)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), unspaced_apart()])
+        return tokenizer
+
+    def learn(self, texts: Sequence[str], size: int) -> Tokenizer:
+        tokenizer = self.empty()
+        trainer = trainers.WordLevelTrainer(
+            vocab_size=size,
+            min_frequency=self.min_frequency,
+            special_tokens=list(self.special.values()),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(in_lists(texts), trainer)
+        tokenizer.post_processor = framed_as_bert(tokenizer)
+        return tokenizer
+
+
+AnyAlgorithm: TypeAlias = Annotated[
+    WordPiece | BPE | ByteBPE | Unigram | Words | Characters, Field(discriminator="kind")
+]
 
 
 def train_tokenizer(algorithm: AnyAlgorithm, texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
@@ -173,24 +195,4 @@ def train_tokenizer(algorithm: AnyAlgorithm, texts: Sequence[str], size: int) ->
         clean_up_tokenization_spaces=False,
         model_input_names=inputs,
         **algorithm.special,
-    )
-
-
-def in_lists(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Runs of texts, each of which the library works on in parallel."""
-    return (texts[start : start + TEXTS_AT_ONCE] for start in range(0, len(texts), TEXTS_AT_ONCE))
-
-
-def unspaced_apart() -> pre_tokenizers.PreTokenizer:
-    """Each character of a script without spaces by itself, with the marks that combine with it."""
-    return pre_tokenizers.Split(Regex(rf"{UNSPACED_CLASS}\p{{M}}*"), "isolated")
-
-
-def framed_as_bert(tokenizer: Tokenizer) -> processors.PostProcessor:
-    """``[CLS] A [SEP]`` and ``[CLS] A [SEP] B [SEP]``, the second text with token type 1."""
-    names = ("[CLS]", "[SEP]")
-    return processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[(name, tokenizer.token_to_id(name)) for name in names],
     )

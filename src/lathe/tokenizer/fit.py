@@ -21,9 +21,11 @@ class Fit(NamedTuple):
 
     texts: int
     bytes: int  # as UTF-8
+    characters: int
     words: int  # a character of an unspaced script is one
     tokens: int
     unknown: int
+    uncovered: int  # characters inside unknown tokens
     restored: int  # texts that come back from their ids character by character
 
     def ratios(self) -> dict[str, float]:
@@ -31,22 +33,31 @@ class Fit(NamedTuple):
         tokens = max(self.tokens, 1)
         return {
             "texts": self.texts,
+            "bytes": self.bytes,
             "bytes_per_token": round(self.bytes / tokens, 3),
             "fertility": round(self.tokens / max(self.words, 1), 3),
             "unknown_ratio": round(self.unknown / tokens, 6),
+            "coverage": round(1 - self.uncovered / max(self.characters, 1), 6),
             "restored_ratio": round(self.restored / max(self.texts, 1), 4),
         }
 
 
+NOTHING = Fit(0, 0, 0, 0, 0, 0, 0, 0)
+
+
 def fit_by_script(tokenizer: Any, texts: Iterable[str]) -> dict[str, Fit]:
     """The fit on texts of each script, the script with the most bytes first."""
-    found: dict[str, Fit] = defaultdict(lambda: Fit(0, 0, 0, 0, 0, 0))
+    found: dict[str, Fit] = defaultdict(lambda: NOTHING)
     stream = iter(texts)
     while chunk := list(islice(stream, TEXTS_AT_ONCE)):
         for text, one in zip(chunk, _fits(tokenizer, chunk), strict=True):
             script = script_of(text)
-            found[script] = Fit(*(a + b for a, b in zip(found[script], one, strict=True)))
+            found[script] = added([found[script], one])
     return dict(sorted(found.items(), key=lambda item: -item[1].bytes))
+
+
+def added(fits: Iterable[Fit]) -> Fit:
+    return Fit(*map(sum, zip(NOTHING, *fits, strict=True)))
 
 
 def random_texts(count: int = RANDOM_TEXTS, length: int = RANDOM_LENGTH) -> Iterator[str]:
@@ -58,12 +69,22 @@ def random_texts(count: int = RANDOM_TEXTS, length: int = RANDOM_LENGTH) -> Iter
 
 
 def _fits(tokenizer: Any, texts: Sequence[str]) -> Iterator[Fit]:
-    encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
-    restored = tokenizer.batch_decode(encoded)
-    for text, ids, back in zip(texts, encoded, restored, strict=True):
-        unknown = ids.count(tokenizer.unk_token_id) if tokenizer.unk_token_id is not None else 0
-        size = len(text.encode("utf-8"))
-        yield Fit(1, size, len(words(text)), len(ids), unknown, int(back == text))
+    options = {"add_special_tokens": False, "split_special_tokens": True, "return_offsets_mapping": True}
+    encoded = tokenizer(texts, verbose=False, **options)
+    restored = tokenizer.batch_decode(encoded["input_ids"])
+    rows = zip(texts, encoded["input_ids"], encoded["offset_mapping"], restored, strict=True)
+    for text, ids, offsets, back in rows:
+        unknown = [at for number, at in zip(ids, offsets, strict=True) if number == tokenizer.unk_token_id]
+        yield Fit(
+            texts=1,
+            bytes=len(text.encode("utf-8")),
+            characters=len(text),
+            words=len(words(text)),
+            tokens=len(ids),
+            unknown=len(unknown),
+            uncovered=sum(end - start for start, end in unknown),
+            restored=int(back == text),
+        )
 
 
 @cache

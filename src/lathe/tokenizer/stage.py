@@ -1,13 +1,13 @@
 """``lathe tokenizer``: learn a vocabulary from text, and measure it on text that was held out."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from lathe.core.bundle import Bundle, Manifest
 from lathe.core.documents import read_texts, splits_of
@@ -16,12 +16,12 @@ from lathe.core.keyed import word
 from lathe.core.recipe import recipe
 from lathe.core.report import say
 from lathe.core.work import Work, run_stage
+from lathe.models.presets import rounded
+from lathe.models.pretrained import open_tokenizer
 from lathe.tokenizer.algorithms import AnyAlgorithm, WordPiece, train_tokenizer
-from lathe.tokenizer.fit import fit_by_script, random_texts
-from lathe.tokenizer.sample import sampled
-
-MULTIPLE = 64
-"""Vocabulary sizes are multiples of this: matrix products like it."""
+from lathe.tokenizer.fit import added, fit_by_script, random_texts
+from lathe.tokenizer.report import report
+from lathe.tokenizer.sample import Sample, sampled
 
 
 @recipe
@@ -33,42 +33,74 @@ class Data:
 
 
 @recipe
+class Candidate:
+    """Another tokenizer that is learnt from the same sample, to be compared with the one that is made."""
+
+    algorithm: AnyAlgorithm
+    """How words become pieces."""
+    vocab_size: int | None = Field(None, ge=64)
+    """Pieces; as many as the one that is made where not given."""
+
+
+@recipe
 class Recipe:
     data: Data
     """The text."""
     algorithm: AnyAlgorithm = WordPiece()
     """How words become pieces."""
     vocab_size: int = Field(8192, ge=64)
-    """Pieces, special tokens included; rounded up to a multiple of 64."""
+    """Pieces, special tokens included; rounded up by `pad_to_multiple_of`."""
+    pad_to_multiple_of: int = Field(64, ge=1)
+    """The size is a multiple of this, which matrix products like; 1 takes it as it is."""
     sample_mb: float = Field(16.0, ge=1)
-    """Most megabytes of text to learn from: a sample that depends on the text alone."""
+    """Most megabytes of text to learn from: a sample that depends on the text alone. It bounds the memory."""
+    candidates: tuple[Candidate, ...] = ()
+    """Others to learn and measure on the same text, side by side in the report; they are kept in ``candidates/``."""
+    beside: tuple[Path, ...] = ()
+    """Folders of tokenizers that exist, to measure on the same text."""
 
 
 def run(recipe: Recipe, out: Path) -> Bundle:
-    """Train; ``out`` opens with ``AutoTokenizer.from_pretrained``."""
-    return run_stage("tokenizer", recipe, out, [recipe.data.train, recipe.data.validation], partial(make, recipe))
+    """Train; ``out`` opens with ``AutoTokenizer.from_pretrained``, and ``out/report.html`` tells how it fits."""
+    inputs = [recipe.data.train, recipe.data.validation, *recipe.beside]
+    return run_stage("tokenizer", recipe, out, inputs, partial(make, recipe))
 
 
 def make(recipe: Recipe, work: Work) -> Manifest:
-    learnt = sampled(training_texts(recipe.data), int(recipe.sample_mb * 1e6))
-    if not learnt:
+    sample = sampled(training_texts(recipe.data), int(recipe.sample_mb * 1e6))
+    if not sample.texts:
         raise DataError(f"{recipe.data.train}: no text to learn from")
-    size = -(-recipe.vocab_size // MULTIPLE) * MULTIPLE
-    say(f"learning {size:,} pieces from {sum(map(len, learnt)) / 1e6:.1f} million characters")
-    tokenizer = train_tokenizer(recipe.algorithm, learnt, size)
-    save(tokenizer, work.result)
-    held_out = sampled(held_out_texts(recipe.data), int(recipe.sample_mb * 1e5))
-    scores = {"vocab_size": len(tokenizer)} | measure(tokenizer, held_out)
-    _tell(scores, size)
+    held_out = sampled(held_out_texts(recipe.data), int(recipe.sample_mb * 1e5)).texts
+    say(f"learning from {sample.bytes / 1e6:.1f} MB, {sample.share()['ratio']:.1%} of the text")
+    measures: dict[str, dict[str, Any]] = {}
+    for number, candidate in enumerate(_candidates(recipe)):
+        size = rounded(candidate.vocab_size or recipe.vocab_size, recipe.pad_to_multiple_of)
+        name = _unlike(f"{candidate.algorithm.kind}-{size}", measures)
+        tokenizer = _learn(candidate.algorithm, sample, size)
+        save(tokenizer, work.result if number == 0 else work.result / "candidates" / name)
+        measures[name] = measure(tokenizer, held_out)
+        _tell(name, measures[name])
+    for folder in recipe.beside:
+        name = _unlike(folder.name, measures)
+        measures[name] = measure(open_tokenizer(folder), held_out)
+        _tell(name, measures[name])
+    page = report(measures, sample.share(), str(recipe.data.train))
+    (work.result / "report.html").write_text(page, encoding="utf-8")
+    chosen, *others = measures
+    scores = measures[chosen] | {"sample": sample.share()}
+    scores |= {"candidates": {name: measures[name] for name in others}} if others else {}
     return Manifest(kind="tokenizer", stage="tokenizer", scores=scores)
 
 
-def measure(tokenizer: PreTrainedTokenizerFast, held_out: Iterable[str]) -> dict[str, Any]:
-    """Fit on held-out text by script, and the share of random Unicode texts that come back from their ids."""
-    noise = fit_by_script(tokenizer, random_texts()).values()
+def measure(tokenizer: Any, held_out: Iterable[str]) -> dict[str, Any]:
+    """Size, fit on held-out text in all and by script, and the share of random Unicode texts that come back."""
+    by_script = fit_by_script(tokenizer, held_out)
+    noise = added(fit_by_script(tokenizer, random_texts()).values())
     return {
-        "held_out": {script: fit.ratios() for script, fit in fit_by_script(tokenizer, held_out).items()},
-        "random_unicode_restored_ratio": round(sum(f.restored for f in noise) / sum(f.texts for f in noise), 4),
+        "vocab_size": len(tokenizer),
+        "overall": added(by_script.values()).ratios(),
+        "held_out": {script: fit.ratios() for script, fit in by_script.items()},
+        "random_unicode_restored_ratio": round(noise.restored / noise.texts, 4),
     }
 
 
@@ -85,7 +117,7 @@ def held_out_texts(data: Data) -> Iterator[str]:
     return (text for text in read_texts(data.train, "train") if _is_held_out(text))
 
 
-def save(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def save(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """``tokenizer.json`` and ``tokenizer_config.json``, in the form that old and new transformers open."""
     tokenizer.save_pretrained(folder)
     file = folder / "tokenizer_config.json"
@@ -101,12 +133,30 @@ def _is_held_out(text: str) -> bool:
     return word(f"tokenizer/{text}") % 50 == 0
 
 
-def _tell(scores: dict[str, Any], asked: int) -> None:
-    if scores["vocab_size"] < asked:
-        say(f"the text holds {scores['vocab_size']:,} pieces, not {asked:,}; give more text, or lower min_frequency")
-    for script, fit in scores["held_out"].items():
+def _candidates(recipe: Recipe) -> list[Candidate]:
+    return [Candidate(algorithm=recipe.algorithm, vocab_size=recipe.vocab_size), *recipe.candidates]
+
+
+def _unlike(name: str, taken: Mapping[str, Any]) -> str:
+    return name if name not in taken else _unlike(f"{name}-{len(taken)}", taken)
+
+
+def _learn(algorithm: AnyAlgorithm, sample: Sample, size: int) -> PreTrainedTokenizerFast:
+    """Says plainly where the text holds fewer pieces than asked for."""
+    tokenizer = train_tokenizer(algorithm, sample.texts, size)
+    if (found := len(tokenizer)) < size:
+        say(
+            f"{algorithm.kind}: vocab_size {size:,} is too large for {sample.bytes / 1e6:.2f} MB of text, which hold "
+            f"{found:,} pieces; the tokenizer has {found:,}. Give more text, or lower min_frequency or vocab_size"
+        )
+    return tokenizer
+
+
+def _tell(name: str, found: Mapping[str, Any]) -> None:
+    say(f"{name}: {found['vocab_size']:,} pieces")
+    for script, fit in found["held_out"].items():
         say(
             f"  {script}: {fit['bytes_per_token']:.2f} bytes a token, {fit['fertility']:.2f} tokens a word, "
-            f"{fit['unknown_ratio']:.3%} unknown, {fit['restored_ratio']:.1%} of {fit['texts']:,} texts restored"
+            f"{fit['coverage']:.3%} covered, {fit['restored_ratio']:.1%} of {fit['texts']:,} texts restored"
         )
-    say(f"  random Unicode: {scores['random_unicode_restored_ratio']:.1%} restored")
+    say(f"  random Unicode: {found['random_unicode_restored_ratio']:.1%} restored")

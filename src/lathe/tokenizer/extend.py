@@ -1,0 +1,122 @@
+"""``lathe extend``: a language model gets pieces for the words of a new text, and keeps all it knows."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
+
+from lathe.core.bundle import Bundle, Manifest
+from lathe.core.errors import BundleError, DataError
+from lathe.core.recipe import recipe
+from lathe.core.report import say
+from lathe.core.work import Work, run_stage
+from lathe.models.presets import rounded
+from lathe.models.pretrained import check_folder, open_config, open_model, open_tokenizer, save_model
+from lathe.tokenizer.continued import kind_of, learn_joins, parts_of, with_joins, words_in_pieces
+from lathe.tokenizer.sample import sampled
+from lathe.tokenizer.stage import Data, held_out_texts, measure, save, training_texts
+
+
+@recipe
+class Recipe:
+    bundle: Path
+    """The language model to extend: a bundle, or a folder in Hugging Face's format."""
+    data: Data
+    """The text whose words get pieces."""
+    new_pieces: int = Field(1024, ge=1)
+    """Most pieces to add."""
+    min_frequency: int = Field(20, ge=2)
+    """Fewest occurrences of two neighbouring pieces that are joined to a new one."""
+    sample_mb: float = Field(16.0, ge=1)
+    """Most megabytes of text to learn from: a sample that depends on the text alone."""
+    pad_to_multiple_of: int = Field(64, ge=1)
+    """The table of embeddings gets a multiple of this many rows."""
+
+
+def run(recipe: Recipe, out: Path) -> Bundle:
+    """Add pieces and their embeddings; ``out`` opens with ``AutoModelFor...LM`` and ``AutoTokenizer``."""
+    return run_stage(
+        "extend", recipe, out, [recipe.bundle, recipe.data.train, recipe.data.validation], partial(_make, recipe)
+    )
+
+
+def _make(recipe: Recipe, work: Work) -> Manifest:
+    check_folder(recipe.bundle)
+    auto_model = _auto_model(recipe.bundle)
+    tokenizer = open_tokenizer(recipe.bundle)
+    sample = sampled(training_texts(recipe.data), int(recipe.sample_mb * 1e6))
+    backend = tokenizer.backend_tokenizer
+    kind = kind_of(backend, recipe.bundle)
+    words = words_in_pieces(backend, sample.texts)
+    joins = learn_joins(words, kind, recipe.new_pieces, recipe.min_frequency)
+    if not joins:
+        raise DataError(
+            f"{recipe.data.train}: no two pieces stand together {recipe.min_frequency} times, so there is nothing to "
+            "add; give more text, or lower min_frequency"
+        )
+    if len(joins) < recipe.new_pieces:
+        say(f"the text holds {len(joins):,} new pieces, not {recipe.new_pieces:,}")
+    held_out = sampled(held_out_texts(recipe.data), int(recipe.sample_mb * 1e5)).texts
+    before = measure(tokenizer, held_out)
+    tokens = sum(len(word) * count for word, count in words.items())
+    save(tokenizer, work.result)
+    with_joins(backend, kind, joins, tokens).save(str(work.result / "tokenizer.json"))
+    extended = open_tokenizer(work.result)
+    model = open_model(auto_model, recipe.bundle).model
+    grow(model, parts_of(kind, joins), recipe.pad_to_multiple_of)
+    saved = save_model(model, extended, work.result)
+    scores: dict[str, Any] = {"new_pieces": len(joins), "vocab_size": len(extended), "sample": sample.share()}
+    scores |= {"before": before, "after": measure(extended, held_out)}
+    _tell(scores)
+    return Manifest(kind="model", stage="extend", scores=scores, runtime=saved)
+
+
+def grow(model: Any, parts: Mapping[int, Sequence[int]], multiple: int) -> None:
+    """Give each new id the mean of its parts' rows in every table that has a row for each piece.
+
+    The mean is where the parts' sum of information lies; a new row drawn at random has to be learnt from nothing
+    (Hewitt, 2021). ``parts``: new id -> ids of old pieces. The rows that round the table up are never a label.
+    """
+    needed = max(parts) + 1
+    if needed > model.get_input_embeddings().weight.shape[0]:
+        torch.manual_seed(0)
+        model.resize_token_embeddings(rounded(needed, multiple), mean_resizing=False)
+    tables = {id(table): table for table in _tables(model)}.values()
+    with torch.no_grad():
+        for table in tables:
+            for new, old in parts.items():
+                table[new] = table[list(old)].mean(0)
+
+
+def _tables(model: Any) -> list[torch.nn.Parameter]:
+    """The parameters with a row for each piece; tied ones twice."""
+    head = model.get_output_embeddings()
+    found = [model.get_input_embeddings().weight]
+    return found + ([] if head is None else [head.weight] + ([] if head.bias is None else [head.bias]))
+
+
+def _auto_model(folder: Path) -> Any:
+    architecture = str((open_config(folder).architectures or ["no architecture"])[0])
+    if architecture in MODEL_FOR_MASKED_LM_MAPPING_NAMES.values():
+        return AutoModelForMaskedLM
+    if architecture in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values():
+        return AutoModelForCausalLM
+    raise BundleError(
+        f"{folder}: {architecture} is no language model: its new embeddings could not be trained on text; "
+        "extend the model that it was finetuned from, pretrain it, and finetune again"
+    )
+
+
+def _tell(scores: Mapping[str, Any]) -> None:
+    say(f"{scores['new_pieces']:,} new pieces")
+    for script, fit in scores["after"]["held_out"].items():
+        old = scores["before"]["held_out"][script]
+        say(f"  {script}: {old['bytes_per_token']:.2f} -> {fit['bytes_per_token']:.2f} bytes a token")

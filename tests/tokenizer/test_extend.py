@@ -1,0 +1,112 @@
+"""``lathe extend``: new pieces, old ids, and embeddings that begin at the mean of their parts."""
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, BertConfig
+
+from lathe.core.errors import BundleError, DataError
+from lathe.core.recipe import parse
+from lathe.models.presets import GPT2, Bert
+from lathe.models.pretrained import new_model, save_model
+from lathe.tokenizer.algorithms import BPE, ByteBPE, WordPiece, Words, train_tokenizer
+from lathe.tokenizer.continued import kind_of, learn_joins, words_in_pieces
+from lathe.tokenizer.extend import Recipe, grow, run
+from lathe.tokenizer.unigram import Unigram
+
+CHANCE = random.Random(2)
+WORDS = ["the", "good", "film", "was", "not", "bad", "好", "坏"]
+OLD = [" ".join(CHANCE.choice(WORDS) for _ in range(9)) for _ in range(99)]
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+NEW = [f"myocardial infarction {CHANCE.choice(['confirmed', 'suspected'])} good {n}" for n in range(300)]
+
+
+def model_folder(folder: Path, algorithm) -> Path:
+    tokenizer = train_tokenizer(algorithm, [*OLD, *[LETTERS, LETTERS[::-1]] * 3], 384)
+    is_decoder = algorithm.kind == "byte_bpe"
+    small = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 32}
+    shape = GPT2(**small) if is_decoder else Bert(hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    auto_model = AutoModelForCausalLM if is_decoder else AutoModelForMaskedLM
+    save_model(new_model(auto_model, shape.config(tokenizer), seed=0), tokenizer, folder)
+    return folder
+
+
+def extended(tmp_path: Path, algorithm, texts=NEW, **options):
+    (tmp_path / "new.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    folder = model_folder(tmp_path / "model", algorithm)
+    values = {"bundle": str(folder), "data": {"train": str(tmp_path / "new.txt")}, "new_pieces": 60}
+    return folder, run(parse(Recipe, values | options), tmp_path / "out")
+
+
+@pytest.mark.parametrize("algorithm", [WordPiece(), BPE(), ByteBPE(), Unigram()], ids=lambda algorithm: algorithm.kind)
+def test_old_ids_and_tokens_stay_and_new_words_become_short(tmp_path: Path, algorithm):
+    if algorithm.kind == "unigram":
+        pytest.importorskip("sentencepiece")
+    folder, made = extended(tmp_path, algorithm)
+    before, after = (AutoTokenizer.from_pretrained(path, local_files_only=True) for path in (folder, made.path))
+    new = [piece for piece in after.get_vocab() if piece not in before.get_vocab()]
+    assert len(new) == made.manifest.scores["new_pieces"] == len(after) - len(before)
+    assert {piece: number for piece, number in after.get_vocab().items() if piece not in new} == before.get_vocab()
+    assert after(OLD)["input_ids"] == before(OLD)["input_ids"]
+    word = "the myocardial film"
+    assert len(after(word)["input_ids"]) < len(before(word)["input_ids"])
+    assert after.decode(after(word)["input_ids"], skip_special_tokens=True) == word
+    assert after.special_tokens_map == before.special_tokens_map
+
+
+@pytest.mark.parametrize("algorithm", [WordPiece(), ByteBPE()], ids=lambda algorithm: algorithm.kind)
+def test_the_model_answers_as_before_and_new_rows_are_the_mean_of_their_parts(tmp_path: Path, algorithm):
+    auto_model = AutoModelForCausalLM if algorithm.kind == "byte_bpe" else AutoModelForMaskedLM
+    folder, made = extended(tmp_path, algorithm)
+    old, new = (auto_model.from_pretrained(path, local_files_only=True).eval() for path in (folder, made.path))
+    before, after = (AutoTokenizer.from_pretrained(path, local_files_only=True) for path in (folder, made.path))
+    assert new.get_input_embeddings().weight.shape[0] % 64 == 0
+    inputs = before("the good film", return_tensors="pt")
+    with torch.inference_mode():
+        wanted, found = old(**inputs).logits, new(**inputs).logits
+    assert torch.allclose(found[..., : len(before)], wanted[..., : len(before)], atol=1e-6)
+    rows = new.get_input_embeddings().weight
+    checked = 0
+    for piece, number in after.get_vocab().items():
+        if number >= len(before) and not piece.startswith("##"):
+            spelt = after.convert_tokens_to_string([piece])
+            parts = before(spelt, add_special_tokens=False)["input_ids"]
+            checked += torch.allclose(rows[number], old.get_input_embeddings().weight[parts].mean(0), atol=1e-6)
+    assert checked > 3
+
+
+def test_an_untied_head_and_its_bias_get_the_mean_too():
+    config = BertConfig(
+        vocab_size=70, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, tie_word_embeddings=False
+    )
+    model = new_model(AutoModelForMaskedLM, config, seed=0)
+    head = model.get_output_embeddings()
+    with torch.no_grad():
+        head.bias.copy_(torch.arange(70.0))
+    weight = head.weight.detach().clone()
+    grow(model, {70: [5, 7], 71: [9]}, 64)
+    head = model.get_output_embeddings()
+    assert head.weight.shape[0] == head.bias.shape[0] == model.config.vocab_size == 128
+    assert torch.allclose(head.weight[70], weight[[5, 7]].mean(0))
+    assert head.bias[70:72].tolist() == [6.0, 9.0]
+    assert torch.equal(head.weight[:70], weight)
+
+
+def test_the_first_join_is_the_most_frequent_pair():
+    backend = train_tokenizer(ByteBPE(), ["a b c d"], 300).backend_tokenizer
+    kind = kind_of(backend, Path("t"))
+    words = words_in_pieces(backend, ["xyz"] * 5 + ["xy"] * 3 + ["yz"] * 4)
+    joins = learn_joins(words, kind, 9, 2)
+    assert [(join.piece, join.times) for join in joins] == [("yz", 9), ("xyz", 5), ("xy", 3)]
+
+
+def test_text_without_frequent_neighbours_is_refused_with_the_way_out(tmp_path: Path):
+    with pytest.raises(DataError, match="lower min_frequency"):
+        extended(tmp_path, WordPiece(), texts=["good"] * 9)
+
+
+def test_a_tokenizer_of_whole_words_is_refused(tmp_path: Path):
+    with pytest.raises(BundleError, match="kind WordLevel has no pieces to join"):
+        extended(tmp_path, Words())
