@@ -28,6 +28,7 @@ from lathe.core import checkpoint, health, learn, packing, parallel, runtime, ta
 from lathe.core.errors import DataError
 from lathe.core.learn import Train
 from lathe.core.optim import SGD
+from lathe.core.tokens import TokenFile
 from lathe.models.pretrained import new_model, save_model
 from lathe.tasks import Classify
 
@@ -158,6 +159,8 @@ def commands() -> dict[str, dict]:
         "wrong option": command([*tune, "train.epoch=1", "-o", "refused"]),
         "wrong data": command([*tune, "data.train=wrong.jsonl", "-o", "refused"]),
     }
+    with slow_reader(Path("refused.work")):
+        found["files gone"] = command([*pretrain, "train.tokens_per_step=10", "-o", "refused"])
     with in_step(4, 1, lambda: signal.raise_signal(signal.SIGTERM)):
         found["stopped"] = command([*tune, "-o", "cut"])
         found["left"] = command([*tune, "-o", "left"])
@@ -208,6 +211,20 @@ def in_step(number: int, rank: int, act):
         return take(model, objective, step, config, total, state)
 
     with patched(learn, "train_step", step):
+        yield
+
+
+@contextmanager
+def slow_reader(folder: Path):
+    """Within it, rank 1 opens its last tokens once rank 0 has removed ``folder``."""
+    take = TokenFile.open
+
+    def late(path):
+        while RANK == 1 and path.name == "tokens-validation" and folder.exists():
+            time.sleep(0.01)
+        return take(path)
+
+    with patched(TokenFile, "open", staticmethod(late)):
         yield
 
 

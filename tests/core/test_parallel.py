@@ -26,6 +26,7 @@ TOLERANCE = {"float64": 1e-9, "float32": 1e-6}
 ONCE = {  # what is refused -> what one of the processes says about it
     "too few rows a step": "train.batch_size: 1 is less than 2 processes",
     "too few tokens a step": "train.tokens_per_step: 10 is less than 2 processes need",
+    "files gone": "train.tokens_per_step: 10 is less than 2 processes need",
     "too long a row": "train.tokens_per_batch: 3 is less than the longest row has, 7 tokens; raise it to 7 or more",
     "not for several": "`lathe predict` runs in one process only and torchrun has started 2",
     "wrong flag": "'--epochs': no such flag",

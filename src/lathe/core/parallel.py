@@ -84,14 +84,24 @@ def joined() -> Iterator[None]:
     backend, store = _backend(launch), _meet(launch)
     dist.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.ranks, timeout=PATIENCE)
     try:
-        yield
-    except BaseException as error:
+        with told_first():
+            yield
+    except BaseException:
         runtime.end_undisturbed()
-        if not isinstance(error, PeerLost):
-            may_tell()  # before the others miss us
         raise
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def told_first() -> Iterator[None]:
+    """What fails within is what ended the run: whatever the other processes run into from now on, they do not tell."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, PeerLost):
+            may_tell()
+        raise
 
 
 def may_tell() -> bool:

@@ -154,7 +154,8 @@ def _lead(make: Callable[[Work], Manifest], work: Work) -> Manifest:
             f"go on with torchrun --nproc_per_node={began}, choose another -o, or delete it"
         )
     parallel.once(lambda: "make")
-    return make(work)
+    with parallel.told_first():  # the others still read in the work folder that an error removes
+        return make(work)
 
 
 def _follow(out: Path, make: Callable[[Work], Manifest]) -> Bundle:
