@@ -2,7 +2,7 @@
 
     python benchmarks/bench_race.py curves    accuracy every 50 steps: 5 seeds of each side, and the peer's 9 settings
     python benchmarks/bench_race.py pace      seconds a step, in interleaved rounds; nothing else may run
-    python benchmarks/bench_race.py           both, and the result
+    python benchmarks/bench_race.py           what of both is not there yet, and the result
 
 SST-2 sentences, a 22M-parameter encoder, 32 rows a step; Lathe with its defaults, the peer with its defaults, and the
 peer at its best: bf16, rows of like length together, and the learning rate (of 3) and number of epochs (1 to 3) that
@@ -12,6 +12,7 @@ may be made at any time, several at once; the seconds are those steps times the 
 """
 
 import gzip
+import json
 import statistics
 import sys
 import tempfile
@@ -28,7 +29,6 @@ KEPT = ROOT / "runs" / "bench-race"
 
 def curves() -> dict[str, list[list[dict]]]:
     """Of each side and seed; runs that are there are used again."""
-    KEPT.mkdir(parents=True, exist_ok=True)
     default = [peer_curve(seed) for seed in range(SEEDS)]
     chosen = best_setting(statistics.mean(curve[-1]["validation"] for curve in default))
     best = [peer_curve(seed, *chosen) for seed in range(SEEDS)]
@@ -78,14 +78,16 @@ def pace() -> dict[str, list[float]]:
 
 
 def main() -> None:
+    KEPT.mkdir(parents=True, exist_ok=True)
     if sys.argv[1:] == ["curves"]:
         curves()
         return
-    paces = pace()
+    kept = KEPT / "pace.json"
+    if sys.argv[1:] == ["pace"] or not kept.is_file():
+        kept.write_text(json.dumps(pace()), encoding="utf-8")
     if sys.argv[1:] == ["pace"]:
-        print(paces)
         return
-    found = curves()
+    paces, found = json.loads(kept.read_text(encoding="utf-8")), curves()
     target = statistics.mean(curve[-1]["accuracy"] for curve in found["trainer"])
     steps = {side: [steps_until(curve, target) for curve in of_side] for side, of_side in found.items()}
     never = {side: sum(s == float("inf") for s in of_side) for side, of_side in steps.items()}

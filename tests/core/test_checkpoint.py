@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 
 import pytest
 import torch
@@ -39,6 +40,14 @@ def test_there_is_no_pickle_in_a_checkpoint(tmp_path):
 def test_only_so_many_are_kept(tmp_path):
     write(tmp_path, range(5), keep=2)
     assert names(tmp_path) == ["step-000000003", "step-000000004"]
+
+
+def test_a_copy_under_another_name_is_the_users_and_stays(tmp_path):
+    write(tmp_path, (1,))
+    shutil.copytree(tmp_path / "step-000000001", tmp_path / "step-000000001-copy")
+    write(tmp_path, (2, 3), keep=1)
+    assert names(tmp_path) == ["step-000000001-copy", "step-000000003"]
+    assert newest(tmp_path).step == 3
 
 
 def test_one_that_is_spared_is_kept_beside_them(tmp_path):

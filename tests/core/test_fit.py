@@ -200,7 +200,16 @@ def test_a_run_that_goes_on_with_other_operations_says_so(lab, monkeypatch, caps
         fit.settled(train(), lab.work("run"))
         told = capsys.readouterr().err
         assert ("could not be compiled: no compiler" in told) == bool(missing)
-        assert ("which draw other dropout" in told) == (missing != first)
+        assert ("other dropout is drawn" in told) == (missing != first)
+
+
+def test_a_run_that_goes_on_without_the_unit_for_products_says_so(lab, monkeypatch, capsys):
+    monkeypatch.setattr(fit.native, "missing", lambda: None)
+    for unit in (True, True, False):
+        capsys.readouterr()
+        monkeypatch.setattr(fit.native, "has_unit", lambda unit=unit: unit)
+        fit.settled(train(), lab.work("run"))
+        assert ("with AMX, and goes on with Lathe's in C, without AMX" in capsys.readouterr().err) == (not unit)
 
 
 def test_weights_are_no_longer_those_of_a_file_when_training_begins(lab, tmp_path):

@@ -217,4 +217,5 @@ def _name(step: int | None) -> str:
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"), reverse=True)
+    """What this module has written; a copy that a user made under another name is not it."""
+    return sorted(folder.glob(f"step-{'[0-9]' * 9}"), reverse=True)

@@ -188,14 +188,14 @@ def _tell_of_operations(work: Work) -> None:
     if device().type != "cpu":
         return
     missing = native.missing()
-    now = "torch's" if missing else "Lathe's in C"
+    now = "torch's" if missing else f"Lathe's in C, {'with' if native.has_unit() else 'without'} AMX"
     began = parallel.once(lambda: work.settle("operations", lambda: now))
     if missing:
         say(f"operations: torch's, which are slower; Lathe's could not be compiled: {missing}")
     if began != now:
         say(
-            f"{work.path}: began with {began} operations and goes on with {now}, which draw other dropout: it does not "
-            "end with the weights of an unbroken run"
+            f"{work.path}: began with operations that are {began}, and goes on with {now}: other dropout is drawn, or "
+            "products are rounded elsewhere, and it does not end with the weights of an unbroken run"
         )
 
 
