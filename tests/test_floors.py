@@ -47,9 +47,11 @@ CORE = [
     ],
     *[
         "scripts",
+        "boundaries",
         "tagging",
         "data",
         "documents",
+        "rows",
         "tokens",
         "batches",
         "profile",

@@ -3,17 +3,20 @@
 import json
 import math
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from lathe.core import tokens as tokens_module
+from lathe.core import rows as rows_module
 from lathe.core.errors import DataError
-from lathe.core.tokens import Frame, TokenFile, frame_of, lay_out
+from lathe.core.rows import Frame, Layout, frame_of, lay_out
+from lathe.core.tokens import TokenFile
 
 WORDS = ["good", "bad", "film", "the", "好", "坏", "北", "京", "unheard"]
 DOCUMENTS = st.lists(st.lists(st.sampled_from(WORDS), max_size=20).map(" ".join), max_size=8)
@@ -59,7 +62,7 @@ def test_rows_do_not_depend_on_how_many_texts_are_encoded_together(
 ):
     texts = ["good film", "", "bad", "the good film " * 9, "好"] * 3
     whole = TokenFile.write(tmp_path / "whole", texts, tokenizer, 8)
-    monkeypatch.setattr(tokens_module, "CHARACTERS_AT_ONCE", 1)
+    monkeypatch.setattr(rows_module, "CHARACTERS_AT_ONCE", 1)
     assert TokenFile.write(tmp_path / "single", texts, tokenizer, 8).header == whole.header
 
 
@@ -172,3 +175,96 @@ def test_another_format_is_refused(tokenizer: PreTrainedTokenizerFast, tmp_path:
     header.write_text(json.dumps(json.loads(header.read_text("utf-8")) | {"format": 2}), encoding="utf-8")
     with pytest.raises(DataError, match="has format 2"):
         TokenFile.open(tmp_path / "tokens")
+
+
+TEXTS = [
+    "good film. Paris plot! 影片很好。北京 good\nParis film",
+    "",
+    "Paris film is a great plot in the awful film. " * 3 + "很坏",
+    "bad",
+    "the plot. Paris film. Paris the bad.",
+]
+
+
+@pytest.fixture
+def laid(tokenizer: PreTrainedTokenizerFast, tmp_path: Path):
+    return lambda max_length, **layout: TokenFile.write(
+        tmp_path / str(layout), TEXTS, tokenizer, max_length, Layout(**layout)
+    )
+
+
+def words_of(tokenizer: PreTrainedTokenizerFast, row, positions) -> list[str]:
+    return tokenizer.convert_ids_to_tokens(row["input_ids"][positions])
+
+
+@pytest.mark.parametrize("max_length", [5, 8, 12, 40])
+def test_rows_of_sentences_keep_every_token_and_hold_whole_sentences_where_they_fit(laid, max_length):
+    tokens = laid(max_length, cut="between")
+    rows = [tokens[i] for i in range(len(tokens))]
+    plain = laid(max_length)
+    text = lambda file: [i for n in range(len(file)) for i in file[n]["input_ids"][1:-1]]  # noqa: E731
+    assert text(tokens) == text(plain)
+    for before, row in pairwise([None, *rows]):
+        assert len(row["input_ids"]) <= max_length
+        if row["sentences"].size:
+            assert row["sentences"][0] == 1
+        else:  # the rest of a sentence that fills rows, alone
+            assert len(before["input_ids"]) == max_length
+            assert len(before["sentences"]) <= 1
+    assert sum(len(row["sentences"]) for row in rows) == 5 + 4 + 1 + 3
+    assert tokens.origins is not None
+    assert tokens.origins[:, 0].tolist() == sorted(tokens.origins[:, 0])
+    assert set(tokens.origins[:, 0]) == {0, 2, 3, 4}
+
+
+def test_a_row_for_each_sentence(tokenizer, laid):
+    tokens = laid(16, cut="each")
+    rows = [tokens[i] for i in range(len(tokens))]
+    assert [tokenizer.decode(row["input_ids"][1:-1]) for row in rows[:3]] == [
+        "good film [UNK]",
+        "Paris plot [UNK]",
+        "影 片 很 好 [UNK]",
+    ]
+    assert {len(row["sentences"]) for row in rows} == {1}
+
+
+def test_words_begin_where_the_tokenizer_says_and_at_each_character_without_spaces(tokenizer, tmp_path):
+    text = ["good影片 bad plot"]
+    every = TokenFile.write(tmp_path / "a", text, tokenizer, 16, Layout(words="characters"))[0]
+    assert words_of(tokenizer, every, every["words"]) == ["good", "影", "片", "bad", "plot"]
+    spaces = TokenFile.write(tmp_path / "b", text, tokenizer, 16, Layout(words="spaces"))[0]
+    assert words_of(tokenizer, spaces, spaces["words"]) == ["good", "影", "bad", "plot"]
+
+
+def test_byte_level_pieces_of_one_character_are_one_word(tmp_path):
+    """Their tokens begin with the space before a word, and a character has several."""
+    core = Tokenizer(models.BPE({**{c: i for i, c in enumerate(pre_tokenizers.ByteLevel.alphabet())}, "[E]": 256}, []))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bytewise = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="[E]")
+    row = TokenFile.write(tmp_path / "a", ["a 很好 bc。d"], bytewise, 40, Layout(words="characters"))[0]
+    #                             a  _  很... 好... _bc 。... d
+    assert row["words"].tolist() == [0, 1, 2, 5, 8, 11, 14]
+    assert row["sentences"].tolist() == [0, 14]
+
+
+def test_elsewhere_is_every_divisible_row_of_other_documents_equally_often(laid):
+    tokens = laid(12, cut="between")
+    assert tokens.origins is not None
+    for row in range(len(tokens)):
+        others = [r for r in tokens.divisible.tolist() if tokens.origins[r, 0] != tokens.origins[row, 0]]
+        found = [tokens[row]["elsewhere"]((n + 0.5) / len(others))["input_ids"].tolist() for n in range(len(others))]
+        assert found == [tokens[r]["input_ids"].tolist() for r in others]
+
+
+def test_a_layout_for_pairs_leaves_room_for_what_parts_them(tokenizer, laid):
+    tokens = laid(12, cut="between", pairs=True)
+    sep = tokenizer.sep_token_id
+    assert all(tokens[i]["input_ids"][-2:].tolist() == [sep, sep] for i in range(len(tokens)))
+    assert tokens.lengths.max() <= 12
+
+
+def test_marks_that_were_damaged_are_found(laid):
+    file = laid(12, cut="between").path / "marks.bin"
+    file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:])
+    with pytest.raises(DataError, match="damaged"):
+        TokenFile.open(file.parent)

@@ -90,3 +90,19 @@ def test_two_runs_are_equal_bit_for_bit(recipe, tmp_path):
     models = [AutoModelForMaskedLM.from_pretrained(run(recipe(model=SHAPES["masked"]), tmp_path / name).path)
               for name in ("a", "b")]  # fmt: skip
     assert all(torch.equal(a, b) for a, b in zip(*(m.parameters() for m in models), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "why"),
+    [
+        ("masked", "causal", "masked does not fit a model of type 'gpt2'"),
+        ("causal", "masked", "causal needs a model that reads from left to right"),
+    ],
+)
+def test_an_objective_that_does_not_fit_the_model_is_refused_before_the_text_is_read(
+    recipe, tmp_path, kind, shape, why
+):
+    """A model that sees the token it should predict would learn to copy it, at a loss of nearly 0."""
+    with pytest.raises(RecipeError, match=why):
+        run(recipe(objective={"kind": kind}, model=SHAPES[shape]), tmp_path / "out")
+    assert not list(tmp_path.glob("**/ids.bin"))

@@ -3,47 +3,49 @@
 Documents become rows of at most ``max_length`` tokens, special tokens included; every token is kept, so the last row of
 a document may be short. Where the tokenizer frames a text (``[CLS]`` ... ``[SEP]``), every row is framed; where it adds
 nothing, as GPT-2's, the end token stands once, behind the document.
+
+An objective that wants more of its rows, sentences or words, says so by a `Layout`: then the marks of the tokens are
+kept, and of each row its document and its sentences.
 """
 
 import hashlib
 import json
 import math
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from functools import cached_property
-from itertools import chain
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, Self
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from lathe.core.digest import sync_folder, write_json
-from lathe.core.errors import DataError
+from lathe.core.errors import DataError, LatheError
 from lathe.core.keyed import Seeds, row_keys
 from lathe.core.report import progress
+from lathe.core.rows import (
+    SENTENCE,
+    WORD,
+    Counts,
+    Frame,
+    Ids,
+    IdType,
+    Layout,
+    Marks,
+    encode_marked,
+    encode_texts,
+    frame_of,
+    lay_out,
+    lay_out_marked,
+)
 from lathe.core.types import Encoded
 
-Ids: TypeAlias = np.ndarray[Any, np.dtype[np.uint16 | np.uint32]]
-IdType: TypeAlias = type[np.uint16] | type[np.uint32]
-Counts: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
-
 FORMAT = 1
-HEADER, IDS, LENGTHS = "header.json", "ids.bin", "lengths.bin"
-CHARACTERS_AT_ONCE = 2**20
-"""Of documents that are tokenised together: with them the memory is bounded, whatever the number of documents."""
+HEADER, IDS, LENGTHS, MARKS, ORIGINS = "header.json", "ids.bin", "lengths.bin", "marks.bin", "origins.bin"
 SHORT = 8
 """A row with fewer tokens of text than this teaches little: such rows are kept and counted."""
-
-
-class Frame(NamedTuple):
-    """The special tokens around each row, and those behind each document."""
-
-    before: tuple[int, ...]
-    after: tuple[int, ...]
-    end: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,15 @@ class Header:
     vocab_size: int
     special: tuple[int, ...]
     dtype: str
-    sha256: str  # of the ids, then the lengths
+    sha256: str  # of the ids, then the lengths, then what else is kept
     format: int = FORMAT
+    is_marked: bool = False  # marks and origins are kept
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file, in the order of their digest."""
+        plain = {IDS: self.tokens * np.dtype(self.dtype).itemsize, LENGTHS: self.rows * 4}
+        return plain | ({MARKS: self.tokens, ORIGINS: self.rows * 8} if self.is_marked else {})
 
 
 @dataclass(frozen=True)
@@ -69,14 +78,18 @@ class TokenFile:
     header: Header
     ids: Ids  # [tokens] memory-mapped
     lengths: Counts  # [rows]
+    marks: Marks | None = None  # [tokens] memory-mapped
+    origins: Counts | None = None  # [rows, 2] number of the document, and how many sentences begin in the row
 
     @classmethod
-    def write(cls, folder: Path, texts: Iterable[str], tokenizer: Any, max_length: int) -> Self:
+    def write(
+        cls, folder: Path, texts: Iterable[str], tokenizer: Any, max_length: int, layout: Layout | None = None
+    ) -> Self:
         """Tokenise a stream of documents; ``folder`` appears when it is complete. ``tokenizer`` is Hugging Face's."""
         part = folder.with_name(f".{folder.name}.part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        write_json(part / HEADER, asdict(_write_rows(part, texts, tokenizer, max_length)))
+        write_json(part / HEADER, asdict(_write_rows(part, texts, tokenizer, max_length, layout or Layout())))
         part.rename(folder)
         sync_folder(folder.parent)
         return cls.open(folder)
@@ -87,17 +100,55 @@ class TokenFile:
         header = _read_header(folder / HEADER)
         _check(folder, header)
         lengths = np.fromfile(folder / LENGTHS, np.uint32).astype(np.int64)
-        ids = np.memmap(folder / IDS, header.dtype, "r") if header.tokens else np.zeros(0, header.dtype)
-        return cls(folder, header, ids, lengths)
+        ids = _mapped(folder / IDS, header.dtype)
+        if not header.is_marked:
+            return cls(folder, header, ids, lengths)
+        origins = np.fromfile(folder / ORIGINS, np.uint32).astype(np.int64).reshape(-1, 2)
+        return cls(folder, header, ids, lengths, _mapped(folder / MARKS, "uint8"), origins)
 
     def __len__(self) -> int:
         return self.header.rows
 
     def __getitem__(self, index: int) -> Encoded:
-        """One row: ``input_ids`` int64 [T]."""
+        """One row: ``input_ids`` int64 [T].
+
+        Of a marked file also ``sentences`` and ``words``, the positions at which they begin, and ``elsewhere``, which
+        makes a row of another document from a number in [0, 1).
+        """
         row = range(len(self))[index]  # negative numbers, and IndexError
         start = int(self._starts[row])
-        return {"input_ids": self.ids[start : start + int(self.lengths[row])].astype(np.int64)}
+        place = slice(start, start + int(self.lengths[row]))
+        found: dict[str, Any] = {"input_ids": self.ids[place].astype(np.int64)}
+        if self.marks is not None:
+            for name, bit in (("sentences", SENTENCE), ("words", WORD)):
+                found[name] = np.flatnonzero(self.marks[place] & bit)
+            found["elsewhere"] = partial(self._elsewhere, row)
+        return found
+
+    @cached_property
+    def divisible(self) -> Counts:
+        """Rows of a marked file in which at least two sentences begin."""
+        rows: Counts = np.flatnonzero(self._origins[:, 1] > 1)
+        return rows
+
+    @cached_property
+    def divisible_documents(self) -> Counts:
+        """The document of each of them."""
+        documents: Counts = self._origins[self.divisible, 0]
+        return documents
+
+    def _elsewhere(self, row: int, draw: float) -> Encoded:
+        """One of the divisible rows of other documents, all of them equally likely."""
+        document = self._origins[row, 0]
+        first, behind = np.searchsorted(self.divisible_documents, [document, document + 1])
+        number = int(draw * (len(self.divisible) - (behind - first)))
+        return self[int(self.divisible[number if number < first else number + behind - first])]
+
+    @property
+    def _origins(self) -> Counts:
+        if self.origins is None:
+            raise LatheError(f"{self.path}: these rows do not know their documents: their layout asks for nothing")
+        return self.origins
 
     @cached_property
     def keys(self) -> Seeds:
@@ -121,110 +172,27 @@ class TokenFile:
         return np.cumsum(self.lengths) - self.lengths
 
 
-def frame_of(tokenizer: Any) -> Frame:
-    """Which special tokens a tokenizer puts around a text."""
-    backend = _private_copy(tokenizer)
-    bare, framed = backend.encode("a", add_special_tokens=False).ids, backend.encode("a").ids
-    at = next((i for i in range(len(framed)) if framed[i : i + len(bare)] == bare), 0)
-    before, after = tuple(framed[:at]), tuple(framed[at + len(bare) :])
-    if not before and not after and tokenizer.eos_token_id is not None:
-        return Frame((), (), (tokenizer.eos_token_id,))
-    return Frame(before, after, ()) if before else Frame((), (), after)
-
-
-class Laid(NamedTuple):
-    """The rows of some documents, one behind the other."""
-
-    ids: Ids  # [tokens]
-    lengths: Counts  # [rows]
-    empty: int  # documents without a token
-
-
-def lay_out(documents: Sequence[Sequence[int]], frame: Frame, max_length: int, dtype: IdType) -> Laid:
-    """Cut each document into rows and frame them; a document without a token has no row.
-
-    >>> ids, lengths, empty = lay_out([[5, 6, 7], []], Frame((1,), (2,), ()), 4, np.uint16)
-    >>> ids.tolist(), lengths.tolist(), empty
-    ([1, 5, 6, 2, 1, 7, 2], [4, 3], 1)
-    """
-    room = max_length - len(frame.before) - len(frame.after)
-    sizes = np.fromiter(map(len, documents), np.int64, len(documents))
-    whole = sizes[sizes > 0] + len(frame.end)  # [D] of the documents with a token
-    ended = ((*ids, *frame.end) if ids else () for ids in documents) if frame.end else documents
-    flat: Ids = np.fromiter(chain.from_iterable(ended), dtype, int(whole.sum()))
-    rows = -(-whole // room)  # [D]
-    lengths = np.full(int(rows.sum()), room)
-    lengths[np.cumsum(rows) - 1] = whole - (rows - 1) * room  # the last row of a document may be short
-    lengths += len(frame.before) + len(frame.after)
-    if not frame.before and not frame.after:
-        return Laid(flat, lengths, len(documents) - len(whole))
-    ends = np.cumsum(lengths)
-    ids: Ids = np.empty(int(lengths.sum()), dtype)
-    is_text = np.ones(len(ids), np.bool_)
-    for offset, token in enumerate(frame.before):
-        ids[ends - lengths + offset], is_text[ends - lengths + offset] = token, False
-    for offset, token in enumerate(frame.after):
-        ids[ends - len(frame.after) + offset], is_text[ends - len(frame.after) + offset] = token, False
-    ids[is_text] = flat
-    return Laid(ids, lengths, len(documents) - len(whole))
-
-
-def encode_texts(texts: Iterable[str], tokenizer: Any) -> Iterator[list[Sequence[int]]]:
-    """Ids of each text, many texts at a time, on all cores; the next ones are encoded while these are used.
-
-    ``tokenizer`` is a fast one of Hugging Face's. No special tokens are added, and none are found: a text that speaks
-    of "[MASK]" holds a bracket and a word.
-    """
-    backend = _private_copy(tokenizer)
-
-    def encode(chunk: list[str]) -> list[Sequence[int]]:
-        return [one.ids for one in backend.encode_batch_fast(chunk, add_special_tokens=False)]
-
-    with ThreadPoolExecutor(1) as ahead:
-        waiting = None
-        for chunk in _chunks(texts):
-            done, waiting = waiting, ahead.submit(encode, chunk)
-            if done is not None:
-                yield done.result()
-        if waiting is not None:
-            yield waiting.result()
-
-
-def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
-    chunk: list[str] = []
-    size = 0
-    for text in texts:
-        chunk.append(text)
-        size += len(text) + 1
-        if size >= CHARACTERS_AT_ONCE:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
-
-
-def _write_rows(folder: Path, texts: Iterable[str], tokenizer: Any, max_length: int) -> Header:
-    frame = frame_of(tokenizer)
+def _write_rows(folder: Path, texts: Iterable[str], tokenizer: Any, max_length: int, layout: Layout) -> Header:
+    frame = frame_of(tokenizer, layout.pairs)
     framing = len(frame.before) + len(frame.after)
     if max_length <= framing:
         raise DataError(f"max_length: {max_length} leaves no room for text beside {framing} special tokens")
     dtype, sha = _smallest_type(len(tokenizer)), hashlib.sha256()
     rows = tokens = documents = empty = short = 0
-    with (
-        (folder / IDS).open("wb") as ids,
-        (folder / LENGTHS).open("wb") as table,
-        progress("tokenising", unit="documents") as meter,
-    ):
-        for chunk in encode_texts(texts, tokenizer):
-            laid = lay_out(chunk, frame, max_length, dtype)
-            ids.write(laid.ids.data)
+    names = (IDS, LENGTHS, *((MARKS, ORIGINS) if layout.is_marked else ()))
+    with ExitStack() as stack:
+        files = [stack.enter_context((folder / name).open("wb")) for name in names]
+        meter = stack.enter_context(progress("tokenising", unit="documents"))
+        for count, laid, *more in _laid(texts, tokenizer, frame, max_length, dtype, layout):
             sha.update(laid.ids.data)
-            table.write(laid.lengths.astype(np.uint32).data)
+            for file, values in zip(files, (laid.ids, laid.lengths.astype(np.uint32), *more), strict=True):
+                file.write(values.data)
             rows, tokens = rows + len(laid.lengths), tokens + len(laid.ids)
-            documents, empty = documents + len(chunk), empty + laid.empty
+            documents, empty = documents + count, empty + laid.empty
             short += int((laid.lengths - framing < SHORT).sum())
-            meter.advance(len(chunk))
-    _digest(folder / LENGTHS, sha)
+            meter.advance(count)
+    for name in names[1:]:
+        _digest(folder / name, sha)
     return Header(
         rows=rows,
         tokens=tokens,
@@ -236,16 +204,27 @@ def _write_rows(folder: Path, texts: Iterable[str], tokenizer: Any, max_length: 
         special=tuple(sorted(set(tokenizer.all_special_ids))),
         dtype=np.dtype(dtype).name,
         sha256=sha.hexdigest(),
+        is_marked=layout.is_marked,
     )
 
 
-def _private_copy(tokenizer: Any) -> Tokenizer:
-    """The engine of a tokenizer, to set up as we need it: it neither cuts nor pads nor finds special tokens."""
-    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    backend.no_truncation()
-    backend.no_padding()
-    backend.encode_special_tokens = True
-    return backend
+def _laid(
+    texts: Iterable[str], tokenizer: Any, frame: Frame, max_length: int, dtype: IdType, layout: Layout
+) -> Iterator[tuple[Any, ...]]:
+    """Number of documents and their rows, many documents at a time; where they are marked, also marks and origins."""
+    if not layout.is_marked:
+        for chunk in encode_texts(texts, tokenizer):
+            yield len(chunk), lay_out(chunk, frame, max_length, dtype)
+        return
+    first = 0
+    for marked in encode_marked(texts, tokenizer, layout):
+        laid, marks, origins = lay_out_marked(marked, frame, max_length, dtype, layout, first)
+        yield len(marked), laid, marks, origins.astype(np.uint32)
+        first += len(marked)
+
+
+def _mapped(file: Path, dtype: str) -> Any:
+    return np.memmap(file, dtype, "r") if file.stat().st_size else np.zeros(0, dtype)
 
 
 def _smallest_type(vocab_size: int) -> IdType:
@@ -267,7 +246,7 @@ def _read_header(file: Path) -> Header:
 
 def _check(folder: Path, header: Header) -> None:
     sha = hashlib.sha256()
-    for name, size in ((IDS, header.tokens * np.dtype(header.dtype).itemsize), (LENGTHS, header.rows * 4)):
+    for name, size in header.sizes.items():
         file = folder / name
         found = file.stat().st_size if file.is_file() else math.nan
         if found != size:

@@ -29,6 +29,24 @@ class Document:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Pair(NamedTuple):
+    """The special tokens around two texts: ``[CLS] A [SEP] B [SEP]``."""
+
+    before: tuple[int, ...]
+    between: tuple[int, ...]
+    after: tuple[int, ...]
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> Self | None:
+        """Read them from a fast tokenizer of Hugging Face's; None where nothing parts two texts."""
+        encoded = tokenizer.backend_tokenizer.encode("a", "a")
+        text = [place for place, flag in enumerate(encoded.special_tokens_mask) if not flag]
+        half, end = len(text) // 2, len(encoded.ids)
+        gaps = ((0, text[0]), (text[half - 1] + 1, text[half]), (text[-1] + 1, end)) if half else ()
+        found = cls(*(tuple(encoded.ids[start:stop]) for start, stop in gaps)) if gaps else None
+        return found if found is not None and found.between else None
+
+
 @dataclass(frozen=True, slots=True)
 class Symbols:
     """What an objective must know of a vocabulary."""
@@ -37,13 +55,14 @@ class Symbols:
     mask: int | None
     size: int
     special: tuple[int, ...]
+    pair: Pair | None = None
 
     @classmethod
     def of(cls, tokenizer: Any) -> Self:
         """Read them from a Hugging Face tokenizer; one without a padding token pads with its end token."""
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         special = tuple(sorted(set(tokenizer.all_special_ids)))
-        return cls(0 if pad is None else pad, tokenizer.mask_token_id, len(tokenizer), special)
+        return cls(0 if pad is None else pad, tokenizer.mask_token_id, len(tokenizer), special, Pair.of(tokenizer))
 
 
 @dataclass(frozen=True, slots=True)

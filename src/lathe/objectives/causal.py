@@ -6,17 +6,19 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from lathe.core.batches import pad_rows
+from lathe.core.errors import RecipeError
 from lathe.core.keyed import Seeds
 from lathe.core.recipe import recipe
 from lathe.core.types import IGNORE, Batch, Encoded, Part, Symbols
+from lathe.objectives.text import TextObjective, reads_both_sides, refuse_headless
 from lathe.objectives.vocabulary import labelled, vocabulary_loss
 
 
 @recipe
-class CausalLM:
+class CausalLM(TextObjective):
     """Predict each token from the ones before it. A row of n tokens has n - 1 predicted tokens; padding has none.
 
     >>> batch = CausalLM().collate([{"input_ids": [5, 6, 7]}], np.zeros(1, np.uint64), Symbols(0, None, 9, ()))
@@ -26,6 +28,14 @@ class CausalLM:
 
     auto_model: ClassVar = AutoModelForCausalLM
     kind: Literal["causal"] = "causal"
+
+    def check_model(self, shape: PreTrainedConfig, symbols: Symbols) -> None:
+        refuse_headless(self.auto_model, shape, self.kind)
+        if reads_both_sides(shape):
+            raise RecipeError(
+                f"objective.kind: causal needs a model that reads from left to right; {shape.model_type!r} sees the "
+                "token that it should predict. Set model.kind=gpt2, or objective.kind=masked"
+            )
 
     def collate(self, rows: Sequence[Encoded], seeds: Seeds, symbols: Symbols) -> Batch:
         input_ids, attention_mask = pad_rows(rows, symbols)  # [B, T]

@@ -14,11 +14,12 @@ from lathe.core.errors import RecipeError
 from lathe.core.keyed import Seeds, uniform
 from lathe.core.recipe import recipe
 from lathe.core.types import IGNORE, Batch, Encoded, Part, Symbols
+from lathe.objectives.text import TextObjective
 from lathe.objectives.vocabulary import labelled, vocabulary_loss
 
 
 @recipe
-class MaskedLM:
+class MaskedLM(TextObjective):
     """Hide some tokens and predict them from the rest.
 
     Of the chosen positions 80 % become the mask token, 10 % a random token, 10 % stay: the model cannot tell which

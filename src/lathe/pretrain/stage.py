@@ -133,6 +133,7 @@ def _read(recipe: Recipe, work: Work) -> Inputs:
     shape = open_config(recipe.base) if recipe.base else recipe.model.config(tokenizer)
     if recipe.max_length > (longest := longest_input(tokenizer, shape, limit=1 << 30)):
         raise RecipeError(f"max_length: {recipe.max_length} is more than this model takes ({longest})")
+    recipe.objective.check_model(shape, Symbols.of(tokenizer))
     ratio = recipe.data.sample_ratio
     train = _tokens(work.path / "tokens-train", recipe.data.train, "train", recipe, tokenizer, ratio)
     inputs = Inputs(tokenizer, shape, train, _validation(recipe, tokenizer, work))
@@ -193,13 +194,14 @@ def _tokens(
     def write() -> None:
         if not folder.is_dir():
             texts = (text for text in read_texts(path, split) if is_chosen(text, sample_ratio))
-            TokenFile.write(folder, texts, tokenizer, recipe.max_length)
+            TokenFile.write(folder, texts, tokenizer, recipe.max_length, recipe.objective.layout)
 
     parallel.once(write)
     tokens = TokenFile.open(folder)
     if not len(tokens):
         share = f" in the share data.sample_ratio={sample_ratio} takes" if sample_ratio < 1 else ""
         raise DataError(f"{path}: holds no text{share}; name a file that does")
+    recipe.objective.check_rows(tokens)
     return tokens
 
 

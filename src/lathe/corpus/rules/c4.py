@@ -4,12 +4,13 @@ import re
 from collections import Counter
 from typing import Literal
 
+from lathe.core.boundaries import CLOSING
 from lathe.core.recipe import recipe
 from lathe.core.scripts import words
 from lathe.core.types import Document
 from lathe.corpus.protocol import Changed, Dropped
 from lathe.corpus.rules.boilerplate import CHINESE_POLICY, JAVASCRIPT, POLICY, Saying, edited, fault, present
-from lathe.corpus.rules.facts import CLOSING, facts_of, sentences
+from lathe.corpus.rules.facts import facts_of, sentences
 
 END_MARKS = (".", "?", "!", '"', "'")
 CHINESE_END_MARKS = (*END_MARKS, *"。！？…；", *CLOSING)

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from lathe.core.boundaries import CLOSING, STOPS
 from lathe.core.native.words import LETTER, MARK, Kinds, Tally, tally
 from lathe.core.scripts import UNSPACED_CLASS
 from lathe.core.types import Document
@@ -18,12 +19,6 @@ MARKS = frozenset("!\"#%&'()*+,-./:;<=>?@[\\]^_`{|}~«´»–—’“”„…�
     map(chr, (*range(9), *range(11, 13), *range(13, 32), *range(127, 160)))
 )
 """What a word is not made of alone: the marks of CCNet's list (Wenzek et al. 2019), and control characters."""
-
-STOPS = "!.?։؝؞؟۔܀܁܂߹।॥၊။።፧፨᙮᜵᜶។៕៖៙៚᠃᠉᥄᥅᪨᪩᪪᪫᭚᭛᭞᭟᭽᭾᰻᰼᱾᱿‼‽⁇⁈⁉⸮⸼⹓⹔。꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫﹒﹖﹗！．？｡"
-"""Marks that end a sentence: Unicode's Sentence_Terminal."""
-
-CLOSING = "”’」』）》】\"')"
-"""Marks that may follow the end of a sentence."""
 
 Check: TypeAlias = tuple[str, bool]
 """What may be wrong with a text, and whether it is."""

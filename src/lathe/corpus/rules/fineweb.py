@@ -5,12 +5,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from lathe.core.boundaries import CLOSING, STOPS
 from lathe.core.recipe import recipe
 from lathe.core.types import Document
 from lathe.corpus.protocol import Dropped
 from lathe.corpus.rules.facts import (
-    CLOSING,
-    STOPS,
     Check,
     Facts,
     above,

@@ -1,0 +1,65 @@
+"""What every objective of pretraining can say of itself: which rows it needs, and which models and texts suit it."""
+
+from typing import Any, ClassVar
+
+from transformers import AutoModelForMaskedLM, PreTrainedConfig
+
+from lathe.core.errors import RecipeError
+from lathe.core.rows import Layout
+from lathe.core.tokens import TokenFile
+from lathe.core.types import Symbols
+
+
+class TextObjective:
+    """An `Objective` over rows of a token file. Its defaults: any row of tokens, and a model with the right head."""
+
+    auto_model: ClassVar[Any]
+    """Hugging Face's class with the head."""
+    kind: str
+
+    @property
+    def layout(self) -> Layout:
+        """How documents become rows, and what rows know of their text."""
+        return Layout()
+
+    def check_model(self, shape: PreTrainedConfig, symbols: Symbols) -> None:
+        """Raises ``RecipeError`` where this cannot be learnt by such a model, or with such a tokenizer."""
+        refuse_headless(self.auto_model, shape, self.kind)
+
+    def check_rows(self, tokens: TokenFile) -> None:
+        """Raises ``DataError`` where these rows give nothing to learn."""
+
+
+def refuse_headless(auto_model: Any, shape: PreTrainedConfig, kind: str) -> None:
+    """Raises ``RecipeError`` where transformers has no such head for a model."""
+    if type(shape) not in auto_model._model_mapping:
+        known = sorted({config.model_type for config in auto_model._model_mapping} & USUAL)
+        raise RecipeError(
+            f"objective.kind: {kind} does not fit a model of type {shape.model_type!r}: transformers has no "
+            f"{auto_model.__name__} for it; choose another objective, or a model such as {', '.join(known)}"
+        )
+
+
+def reads_both_sides(shape: PreTrainedConfig) -> bool:
+    """Whether a position of such a model sees the ones behind it."""
+    encoder = type(shape) in AutoModelForMaskedLM._model_mapping and not getattr(shape, "is_decoder", False)
+    return getattr(shape, "attn_type", None) == "bi" or (encoder and not shape.is_encoder_decoder)
+
+
+USUAL = frozenset(
+    {
+        "albert",
+        "bart",
+        "bert",
+        "distilbert",
+        "electra",
+        "gpt2",
+        "llama",
+        "modernbert",
+        "qwen3",
+        "roberta",
+        "t5",
+        "xlnet",
+    }
+)
+"""Types of models that a message may name."""
