@@ -15,11 +15,13 @@ from lathe.core.charts import (
     Bar,
     Bubble,
     Circle,
+    Columns,
     Reference,
     Scale,
     Series,
     apart,
     bubble_chart,
+    column_chart,
     digits,
     heat_map,
     interval_bars,
@@ -97,6 +99,22 @@ def test_bars_say_their_value_and_their_interval():
     assert "small: 81.2 %, interval 79.0 % to 83.0 %" in drawn
 
 
+def test_a_bar_without_an_interval_has_no_whisker():
+    drawn = interval_bars([Bar("small", 3.0), Bar("large", 5.0, 4.0, 6.0)], "documents")
+    assert drawn.count("whisker") == 1
+    assert "small: 3<" in drawn
+
+
+def test_columns_stand_side_by_side_at_their_names_and_are_as_high_as_their_values():
+    drawn = column_chart(["1", "2"], [Columns("before", [4, 2]), Columns("after", [0, 2])], "length", "documents")
+    bars = re.findall(r'aria-label="([^"]+)"[^>]*><rect class="bar" x="([\d.]+)"[^>]* height="([\d.]+)"', drawn)
+    assert [name for name, _, _ in bars] == ["before, 1: 4", "before, 2: 2", "after, 1: 0", "after, 2: 2"]
+    heights = [float(height) for _, _, height in bars]
+    assert heights == pytest.approx([heights[0], heights[0] / 2, 0, heights[0] / 2])
+    assert sorted(float(x) for _, x, _ in bars) == [float(bars[i][1]) for i in (0, 2, 1, 3)]
+    assert {"before", "after", "1", "2", "length", "documents"} <= set(texts(drawn))
+
+
 def test_the_area_of_a_bubble_grows_with_its_size():
     bubbles = [Bubble("a", 1, 0.5, 1.0, "tip"), Bubble("b", 2, 0.6, 4.0, "tip"), Bubble("c", 3, 0.7, 0.0, "tip")]
     radii = sorted(float(r) for r in re.findall(r' r="([\d.]+)"', bubble_chart(bubbles, "ms", "accuracy", PERCENT)))
@@ -119,5 +137,6 @@ def test_names_in_drawings_are_text():
         line_chart([Series(name, [(1, 1), (2, 2)])], name, name, [Reference(name, 1)]),
         interval_bars([Bar(name, 1, 1, 1)], name),
         bubble_chart([Bubble(name, 1, 1, 1, name)], name, name),
+        column_chart([name], [Columns(name, [1])], name, name),
     ):
         assert any(name in words for words in texts(drawn))

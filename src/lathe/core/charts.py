@@ -38,12 +38,19 @@ class Reference(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """A value and the bounds of its interval."""
+    """A value, and the bounds of its interval where it has one."""
 
     name: str
     value: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Columns(NamedTuple):
+    """A value for each of the names on an axis."""
+
+    name: str
+    values: Sequence[float]
 
 
 class Bubble(NamedTuple):
@@ -93,31 +100,47 @@ def line_chart(
 
 
 def interval_bars(bars: Sequence[Bar], label: str, unit: Unit = PLAIN) -> Html:
-    """Horizontal bars from 0, each with its interval and its value."""
+    """Horizontal bars from 0, each with its value, and with its interval where it has one."""
     left, right = 12 + LETTER * max(len(bar.name) for bar in bars), WIDTH - 64
     height = 34.0 * len(bars) + 46
-    x = Scale(0, max(bar.high for bar in bars) or 1.0, left, right)
+    x = Scale(0, max(bar.value if bar.high is None else bar.high for bar in bars) or 1.0, left, right)
     parts = x_axis(x, Scale(0, 1, height - 40, 4), label, unit)
     for number, bar in enumerate(bars):
         middle = 22 + 34.0 * number
-        low, value, high = (x(v) for v in (bar.low, bar.value, bar.high))
-        shape: Attributes = {
-            "class": "bar",
-            "x": left,
-            "y": middle - 10,
-            "width": max(value - left, 0.5),
-            "height": 20,
-            "rx": 2,
-        }
-        whisker = f"M{low:.1f} {middle - 5}v10M{low:.1f} {middle}H{high:.1f}M{high:.1f} {middle - 5}v10"
-        tip = f"{bar.name}: {shown(bar.value, unit)}, interval {shown(bar.low, unit)} to {shown(bar.high, unit)}"
-        mark = [element("rect", shape), element("path", {"class": "whisker", "d": whisker}), title(tip)]
+        mark, end, tip = [rectangle(left, middle - 10, x(bar.value) - left, 20)], bar.value, shown(bar.value, unit)
+        if bar.low is not None and bar.high is not None:
+            mark.append(whisker(x(bar.low), x(bar.high), middle))
+            end = max(end, bar.high)
+            tip += f", interval {shown(bar.low, unit)} to {shown(bar.high, unit)}"
+        tip = f"{bar.name}: {tip}"
         parts += [
             text(bar.name, left - 8, middle + 4, "", "end"),
-            colour(number, focusable(tip, *mark)),
-            text(shown(bar.value, unit), max(high, value) + 8, middle + 4),
+            colour(number if bar.high is not None else 0, focusable(tip, *mark, title(tip))),
+            text(shown(bar.value, unit), x(end) + 8, middle + 4),
         ]
     return drawing(f"{label}: {', '.join(f'{bar.name} {shown(bar.value, unit)}' for bar in bars)}", height, parts)
+
+
+def column_chart(
+    names: Sequence[str], series: Sequence[Columns], x_label: str, y_label: str, unit: Unit = PLAIN, height: float = 300
+) -> Html:
+    """Upright bars from 0: at each name of the axis one of every series, side by side."""
+    x = Scale(0, len(names), 58, WIDTH - 12)
+    y = Scale(0, max(max(one.values) for one in series) or 1.0, height - 44, 44)
+    parts = [*y_axis(x, y, y_label, unit), line(x.start, y.start, x.end, y.start, "axis")]
+    parts.append(text(x_label, x.end, y.start + 36, "tick", "end"))
+    every = 1 + int(LETTER * (max(map(len, names)) + 1) / (x(1) - x(0)))  # names that have room beside each other
+    parts += [text(name, x(i + 0.5), y.start + 17, "tick", "middle") for i, name in enumerate(names) if i % every == 0]
+    width = 0.84 * (x(1) - x(0)) / len(series)
+    for number, one in enumerate(series):
+        legend = x.end - LETTER * sum(len(s.name) + 3 for s in series[number:])
+        marks = [rectangle(legend, 22, 10, 10), text(one.name, legend + 15, 31, "label")]
+        for index, (name, value) in enumerate(zip(names, one.values, strict=True)):
+            tip = f"{one.name}, {name}: {shown(value, unit)}"
+            start = x(index + 0.08) + number * width
+            marks.append(focusable(tip, rectangle(start, y(value), width, y.start - y(value)), title(tip)))
+        parts.append(colour(number, *marks))
+    return drawing(f"{y_label} by {x_label}: {', '.join(one.name for one in series)}", height, parts)
 
 
 def bubble_chart(
@@ -298,6 +321,15 @@ def y_axis(x: Scale, y: Scale, label: str, unit: Unit = PLAIN) -> list[Html]:
             text(words, x.start - 7, y(value) + 4, "tick", "end"),
         ]
     return parts
+
+
+def rectangle(x: float, y: float, width: float, height: float) -> Html:
+    return element("rect", {"class": "bar", "x": x, "y": y, "width": max(width, 0.5), "height": height, "rx": 2})
+
+
+def whisker(low: float, high: float, middle: float) -> Html:
+    path = f"M{low:.1f} {middle - 5}v10M{low:.1f} {middle}H{high:.1f}M{high:.1f} {middle - 5}v10"
+    return element("path", {"class": "whisker", "d": path})
 
 
 def reference_line(reference: Reference, x: Scale, y: Scale) -> tuple[Html, Html]:

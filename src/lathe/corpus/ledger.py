@@ -6,23 +6,28 @@ Every shard keeps its own; the books of the whole are the sum, whoever made the 
 import heapq
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from lathe.core.keyed import word
 from lathe.core.types import Document
+from lathe.corpus.census import Census
 from lathe.corpus.protocol import Changed, Dropped, Noted, Verdict
 
 SAMPLES = 5
 """Dropped documents of each reason that are shown."""
 
+KEPT_SAMPLES = 20
+"""Kept documents that are shown."""
+
 SHOWN = 300
-"""Characters of a dropped document that are shown."""
+"""Characters of a document that are shown."""
 
 
 class Sample(NamedTuple):
-    """A dropped document that is shown: those whose ids hash lowest, which is chance, but the same in every run."""
+    """A document that is shown: those whose ids hash lowest, which is chance, but the same in every run."""
 
     order: int
     id: str
@@ -33,6 +38,10 @@ class Sample(NamedTuple):
     def of(cls, dropped: Dropped) -> Self:
         document = dropped.document
         return cls(word(f"sample/{document.id}"), document.id, document.text[:SHOWN], dropped.twin)
+
+    @classmethod
+    def of_kept(cls, document: Document) -> Self:
+        return cls(word(f"sample/{document.id}"), document.id, document.text[:SHOWN], None)
 
     @property
     def key(self) -> tuple[int, str, str, str]:
@@ -52,6 +61,9 @@ class Ledger:
     changed: Counter[str] = field(default_factory=Counter)  # what was done to texts that stay -> times
     noted: dict[str, Counter[str]] = field(default_factory=dict)
     samples: dict[str, list[Sample]] = field(default_factory=dict)  # reason -> the lowest
+    before: Census = field(default_factory=Census)  # of what could be read
+    after: Census = field(default_factory=Census)  # of what is in the corpus, once it is
+    kept_samples: list[Sample] = field(default_factory=list)  # of the same
 
     def through(self, step: str, verdicts: Iterable[Verdict]) -> Iterator[Document]:
         """The documents that a step leaves; the others are entered in the books, and so are changes."""
@@ -71,6 +83,11 @@ class Ledger:
         held = self.samples.get(dropped.reason, [])
         if len(held) < SAMPLES or sample.key < held[-1].key:
             self.samples[dropped.reason] = _lowest([*held, sample])
+
+    def finish(self, documents: Sequence[Document], tokenizer: Path | None) -> None:
+        """Enter what is in the corpus."""
+        self.after = Census.of(documents, tokenizer)
+        self.kept_samples = _lowest(map(Sample.of_kept, documents), KEPT_SAMPLES)
 
     def note(self, noted: Noted) -> None:
         self.noted.setdefault(noted.subject, Counter())[noted.value] += noted.count
@@ -100,6 +117,9 @@ class Ledger:
             self.noted.setdefault(subject, Counter()).update(counts)
         for reason, samples in other.samples.items():
             self.samples[reason] = _lowest([*self.samples.get(reason, []), *samples])
+        self.before.add(other.before)
+        self.after.add(other.after)
+        self.kept_samples = _lowest([*self.kept_samples, *other.kept_samples], KEPT_SAMPLES)
 
     def check(self) -> None:
         """Raises ``RuntimeError`` when a step has lost or made up documents."""
@@ -116,7 +136,8 @@ class Ledger:
     def scores(self) -> dict[str, Any]:
         counted = {"read": self.read, "kept": self.kept, "quarantined": self.quarantined}
         others = {"dropped": self.dropped, "changed": self.changed} | self.noted
-        return counted | {name: dict(sorted(counts.items())) for name, counts in sorted(others.items())}
+        by_value = {name: dict(sorted(counts.items())) for name, counts in sorted(others.items())}
+        return counted | by_value | {"before": self.before.to_json(), "after": self.after.to_json()}
 
     def sample_lines(self) -> Iterator[str]:
         """The samples as JSON lines, so that the rules can be judged."""
@@ -127,15 +148,17 @@ class Ledger:
                 yield json.dumps(values, ensure_ascii=False) + "\n"
 
     def to_json(self) -> dict[str, Any]:
-        return dict(vars(self))
+        return vars(self) | {"before": self.before.to_json(), "after": self.after.to_json()}
 
     @classmethod
     def of_json(cls, values: dict[str, Any]) -> Self:
         counters = {name: Counter(values[name]) for name in ("dropped", "dropped_by", "changed")}
         noted = {subject: Counter(counts) for subject, counts in values["noted"].items()}
         samples = {reason: [Sample(*sample) for sample in found] for reason, found in values["samples"].items()}
-        return cls(**values | counters | {"noted": noted, "samples": samples})
+        kept = [Sample(*sample) for sample in values["kept_samples"]]
+        counts = {name: Census.of_json(values[name]) for name in ("before", "after")}
+        return cls(**values | counters | counts | {"noted": noted, "samples": samples, "kept_samples": kept})
 
 
-def _lowest(samples: Iterable[Sample]) -> list[Sample]:
-    return heapq.nsmallest(SAMPLES, samples, key=lambda sample: sample.key)
+def _lowest(samples: Iterable[Sample], most: int = SAMPLES) -> list[Sample]:
+    return heapq.nsmallest(most, samples, key=lambda sample: sample.key)

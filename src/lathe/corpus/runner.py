@@ -79,6 +79,7 @@ class Runner:
     folder: Path
     workers: Workers
     memory: int  # bytes that a decision may take
+    tokenizer: Path | None = None  # counts tokens
 
     def run(self) -> Progress:
         """Make the shards of the last segment, which has the documents by split; see ``shards``."""
@@ -110,7 +111,7 @@ class Runner:
 
     @property
     def _plan(self) -> list[Segment]:
-        return segments(self.steps, Segment(self.folder / "0", SHARD_BYTES), self.split)
+        return segments(self.steps, Segment(self.folder / "0", SHARD_BYTES, tokenizer=self.tokenizer), self.split)
 
     def _read(self, segment: Segment) -> Progress:
         here, units = Progress(), self.source.units()

@@ -17,8 +17,8 @@ from lathe.core.data import Bad
 from lathe.core.digest import file_digest, whole_file
 from lathe.core.documents import SPLITS, DocumentWriter, Split, Written, read_document_file
 from lathe.core.errors import DataError
-from lathe.core.scripts import script_of
 from lathe.core.types import Document
+from lathe.corpus.census import Census
 from lathe.corpus.ledger import Ledger
 from lathe.corpus.protocol import Dropped, GlobalStep, Item, LocalStep, Noted, Source, Step, Unit, Verdict
 from lathe.corpus.shards import MARKER, QUARANTINE, SKETCH, Made, Shard, cut
@@ -40,6 +40,7 @@ class Segment:
     steps: tuple[LocalStep, ...] = ()
     sketch: GlobalStep | None = None  # will decide on those that go out
     split: Callable[[Document], Split] | None = None
+    tokenizer: Path | None = None  # counts tokens
 
     def make(self, shard: Shard, ledger: Ledger, documents: Iterable[Document], bad: Sequence[Bad], last: bool) -> Made:
         """A shard of the documents that the steps leave; its marker is written last."""
@@ -55,8 +56,7 @@ class Segment:
             shard.path(end).write_bytes(content)
         written = self._write(shard, kept)
         if self.split is not None:
-            for document in kept:
-                ledger.note(Noted("scripts", script_of(document.text), len(document.text)))
+            ledger.finish(kept, self.tokenizer)
         made = Made(shard.name, ledger, written, {end: file_digest(shard.path(end)) for end in others}, last)
         with whole_file(shard.path(MARKER)) as marker:  # if it reaches the disk before what it describes, that shows
             marker.write(json.dumps(made.to_json(), ensure_ascii=False).encode())
@@ -116,7 +116,7 @@ def read_unit(task: Reading) -> Result:
 
 
 def _read_shard(segment: Segment, shard: Shard, items: Iterable[Item], last: bool) -> Made:
-    ledger, documents, bad = Ledger(), list[Document](), list[Bad]()
+    ledger, documents, bad, left_out = Ledger(), list[Document](), list[Bad](), list[Document]()
     for item in items:
         if isinstance(item, Noted):
             ledger.note(item)
@@ -126,9 +126,11 @@ def _read_shard(segment: Segment, shard: Shard, items: Iterable[Item], last: boo
             documents.append(item)
         elif isinstance(item, Dropped):
             ledger.drop(item, SOURCE)
+            left_out.append(item.document)
         else:
             bad.append(item)
     ledger.quarantined = len(bad)
+    ledger.before = Census.of(documents + left_out, segment.tokenizer)
     return segment.make(shard, ledger, documents, bad, last)
 
 

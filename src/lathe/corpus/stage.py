@@ -20,6 +20,7 @@ from lathe.core.report import say
 from lathe.core.runtime import cores
 from lathe.core.types import Document
 from lathe.core.work import Work, run_stage
+from lathe.corpus.census import open_engine
 from lathe.corpus.clean import DropShort, Normalise
 from lathe.corpus.documentation import Documentation, LibraryLabels, label_by_library
 from lathe.corpus.duplicates import DropExactDuplicates, DropNearDuplicates
@@ -27,6 +28,7 @@ from lathe.corpus.files import Files
 from lathe.corpus.ledger import Ledger
 from lathe.corpus.processes import Workers
 from lathe.corpus.protocol import inputs_of
+from lathe.corpus.report import report
 from lathe.corpus.rules import AnyRule
 from lathe.corpus.runner import Part, Runner
 from lathe.corpus.shards import Shard
@@ -48,6 +50,8 @@ class Recipe:
     """Rules, in order."""
     split: Proportions = Proportions()
     """Parts that are held out."""
+    tokenizer: Path | None = None
+    """Folder of a tokenizer, to count tokens before and after the steps."""
     processes: int | None = Field(None, ge=1)
     """Processes that read and apply steps, each in some 400 MB of memory; as many as there are cores if not given. The
     corpus is the same whatever their number, and an unfinished run can go on with another."""
@@ -57,7 +61,7 @@ class Recipe:
 
 def run(recipe: Recipe, out: Path) -> Bundle:
     source = recipe.source
-    inputs = source.inputs() + [file for step in recipe.steps for file in inputs_of(step)]
+    inputs = [*source.inputs(), *(file for step in recipe.steps for file in inputs_of(step)), recipe.tokenizer]
     return run_stage("corpus", as_made_anywhere(recipe), out, inputs, partial(make, recipe), source.states())
 
 
@@ -68,11 +72,13 @@ def as_made_anywhere(recipe: Recipe) -> Recipe:
 
 def make(recipe: Recipe, work: Work) -> Manifest:
     """Take the source through the steps, shard by shard, into one file for each split."""
+    if recipe.tokenizer is not None:
+        open_engine(recipe.tokenizer)  # refused here if at all
     work.checkpoints.mkdir(exist_ok=True)
     split = partial(split_of, recipe.source, recipe.split)
     with Workers(recipe.processes or cores()) as workers:
         memory = recipe.memory_mib * 2**20
-        runner = Runner(recipe.source, recipe.steps, split, work.checkpoints, workers, memory)
+        runner = Runner(recipe.source, recipe.steps, split, work.checkpoints, workers, memory, recipe.tokenizer)
         try:
             made = runner.run()
             refuse_nothing(made.ledger)
@@ -82,10 +88,11 @@ def make(recipe: Recipe, work: Work) -> Manifest:
     splits = join(runner.shards(made), work.result)
     (work.result / "dropped.jsonl").write_text("".join(made.ledger.sample_lines()), encoding="utf-8")
     shutil.copyfile(runner.quarantine, work.path / "quarantine.jsonl")
-    scripts = made.ledger.noted.pop("scripts")
-    scores = made.ledger.scores() | made.scores | {"splits": splits, "scripts": shares(scripts)}
+    scores = made.ledger.scores() | made.scores | {"splits": splits, "scripts": shares(made.ledger.after.scripts)}
     if isinstance(recipe.source, Documentation) and recipe.source.labelled is not None:
         scores["labelled"] = write_labelled(recipe.source.labelled, recipe.split, work.result)
+    written = report(made.ledger, [step.kind for step in recipe.steps], made.scores, splits)
+    (work.result / "report.html").write_text(written, encoding="utf-8")
     _tell(made.ledger, scores)
     return Manifest(kind="corpus", stage="corpus", scores=scores)
 
@@ -107,7 +114,7 @@ def refuse_nothing(ledger: Ledger) -> None:
     raise DataError(f"nothing is left: {ledger.summary()}; {what}: relax that step, or give more text")
 
 
-def join(shards: Iterable[tuple[Shard, Part]], folder: Path) -> dict[Split, dict[str, int]]:
+def join(shards: Iterable[tuple[Shard, Part]], folder: Path) -> dict[str, dict[str, int]]:
     """One file for each split that has documents, and what is in it."""
     with ExitStack() as stack:
         writers = {split: stack.enter_context(DocumentWriter(folder / f"{split}{SUFFIX}")) for split in SPLITS}

@@ -38,7 +38,7 @@ def _overall(measures: Measures) -> str:
 
 def _drawn(measures: Measures) -> Sequence[str]:
     values = {name: one["overall"]["bytes_per_token"] for name, one in measures.items()}
-    bars = [Bar(name, value, value, value) for name, value in values.items()]
+    bars = [Bar(name, value) for name, value in values.items()]
     return [
         figure(interval_bars(bars, "bytes a token", Unit(decimals=2)), "More bytes a token make shorter rows."),
         "A word of a script without spaces between words is a character. Coverage is the share of characters that are "

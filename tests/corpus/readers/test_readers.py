@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import lzma
+import random
 import sys
 import tarfile
 from pathlib import Path
@@ -262,3 +263,23 @@ def test_no_bytes_crash_a_reader(tmp_path, content, damage, place):
     pytest.importorskip("resiliparse")
     for item in read_file(file, "a", Options()):
         json.dumps(getattr(item, "text", "")).encode()
+
+
+def members(pack: str, lines: list[str], broken: int) -> bytes:
+    """Streams of one line each, one behind the other; a byte in the middle of one of them is changed."""
+    compress = zstandard.ZstdCompressor(write_checksum=True).compress if pack == "zst" else PACK[pack]
+    streams = [bytearray(compress(f"{line}\n".encode())) for line in lines]
+    streams[broken][len(streams[broken]) // 2] ^= 0xFF
+    return b"".join(streams)
+
+
+@pytest.mark.parametrize("pack", PACK)
+@pytest.mark.parametrize("broken", [0, 7, 18])
+def test_the_streams_behind_a_damaged_one_are_read(read, pack: str, broken: int):
+    lines = [f"line {n} " + "".join(random.Random(n).choices("abcdefghij", k=300)) for n in range(20)]
+    found = read(members(pack, lines, broken), "a.txt")
+    lost = {lines[broken], lines[broken + 1]}  # the next one may begin inside the damaged part
+    assert [text for text in found.texts if text in lines] == [line for line in lines if line not in lost]
+    (damage,) = [bad for bad in found.bad if bad.line == 0]
+    assert "data is damaged" in damage.reason and "what follows is read" in damage.reason
+    assert lines[broken + 1] in {bad.value.strip("\0") for bad in found.bad if bad.reason == "a NUL character"}

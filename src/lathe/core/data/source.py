@@ -2,8 +2,10 @@
 
 import bz2
 import lzma
+import re
 import sys
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -19,6 +21,10 @@ MAX_LINE_BYTES = 1 << 26  # a longer one is no text, or a compressed bomb
 KEPT_OF_LONG = 1 << 12  # bytes of a line that is too long that are kept, to show
 SLICE_BYTES = 1 << 11  # compressed bytes at once: the most hostile stream makes 64 MiB of them
 BOMB_BYTES, BOMB_RATIO = 1 << 30, 1000  # what is this large and shrinks this well is no text
+LOOK_BACK_BYTES = (
+    1 << 20
+)  # compressed bytes of a damaged stream in which the next one may begin: damage is noticed late
+GAP = b"\0\n\0"  # what stands for a damaged part: the lines before and behind it, which are not whole, are no texts
 
 _OTHER_BOMS = {
     b"\xff\xfe\x00\x00": "UTF-32",
@@ -47,6 +53,7 @@ class Compression(NamedTuple):
     suffix: str
     magic: bytes
     decompressor: Callable[[], Any]  # has decompress(bytes), eof, unused_data
+    begins: re.Pattern[bytes]  # what a stream begins with, so exactly that it is nowhere else by chance
 
 
 class Source(NamedTuple):
@@ -71,11 +78,15 @@ class BrokenStreamError(Exception):
     line, offset = 0, 0  # where the first line begins that could not be read to its end
 
 
+_GZIP = re.compile(rb"\x1f\x8b\x08[\x00-\x1f].{4}[\x00\x02\x04][\x00-\x0d\xff]", re.DOTALL)
+_ZSTD, _BZIP2, _XZ = re.compile(rb"\x28\xb5\x2f\xfd"), re.compile(rb"BZh[1-9]1AY&SY"), re.compile(rb"\xfd7zXZ\x00\x00")
+_LONGEST_BEGINNING = 10
+
 _COMPRESSIONS = (
-    Compression("gzip", ".gz", b"\x1f\x8b", lambda: zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)),
-    Compression("zstd", ".zst", b"\x28\xb5\x2f\xfd", lambda: zstandard.ZstdDecompressor().decompressobj()),
-    Compression("bzip2", ".bz2", b"BZh", bz2.BZ2Decompressor),
-    Compression("xz", ".xz", b"\xfd7zXZ\x00", lambda: lzma.LZMADecompressor(memlimit=1 << 28)),
+    Compression("gzip", ".gz", b"\x1f\x8b", lambda: zlib.decompressobj(wbits=zlib.MAX_WBITS | 16), _GZIP),
+    Compression("zstd", ".zst", b"\x28\xb5\x2f\xfd", lambda: zstandard.ZstdDecompressor().decompressobj(), _ZSTD),
+    Compression("bzip2", ".bz2", b"BZh", bz2.BZ2Decompressor, _BZIP2),
+    Compression("xz", ".xz", b"\xfd7zXZ\x00", lambda: lzma.LZMADecompressor(memlimit=1 << 28), _XZ),
 )
 
 _STREAM_ERRORS = (zlib.error, lzma.LZMAError, zstandard.ZstdError, OSError, EOFError, ValueError)
@@ -152,20 +163,25 @@ def compression_of(head: bytes) -> Compression | None:
     return next((one for one in _COMPRESSIONS if head.startswith(one.magic)), None)
 
 
-def decompressed(chunks: Iterable[bytes], compression: Compression) -> Iterator[bytes]:
+def decompressed(chunks: Iterable[bytes], compression: Compression, gaps: list[str] | None = None) -> Iterator[bytes]:
     """Decompress one or more streams, as ``cat a.gz b.gz`` makes them, in bounded memory.
 
-    Raises ``BrokenStreamError`` after the last bytes that could be read.
+    Given ``gaps``, a damaged stream that others follow is passed over: it is told of there, and GAP stands for it, in a
+    piece of its own. Otherwise, and of the last stream, raises ``BrokenStreamError`` after the last bytes that could be
+    read.
     """
+    source = _Compressed(chunks)
     ready: list[bytes] = []
-    size = 0
+    size, made = 0, 0
     try:
-        for piece in _pieces(chunks, compression):
-            ready.append(piece)
-            size += len(piece)
-            if size >= CHUNK_BYTES:
+        for piece in _pieces(source, compression, gaps):
+            made += len(piece)
+            source.refuse_bomb(made, compression.name)
+            if ready and (size >= CHUNK_BYTES or GAP in (piece, ready[-1])):
                 yield b"".join(ready)
                 ready, size = [], 0
+            ready.append(piece)
+            size += len(piece)
     except BrokenStreamError:
         if ready:
             yield b"".join(ready)
@@ -236,27 +252,82 @@ def _split(data: bytes, end: bytes) -> list[bytes]:
     return [*found, data[start:]]
 
 
-def _pieces(chunks: Iterable[bytes], compression: Compression) -> Iterator[bytes]:
-    stream, taken, made = None, 0, 0
-    for data in (chunk[at : at + SLICE_BYTES] for chunk in chunks for at in range(0, len(chunk), SLICE_BYTES)):
-        taken += len(data)
-        while data:
-            if stream is None:
-                data = data.lstrip(b"\0")  # padding is allowed between streams
-                stream = compression.decompressor() if data else None
-                continue
-            try:
-                plain = stream.decompress(data)
-            except _STREAM_ERRORS as error:
-                raise BrokenStreamError(f"the {compression.name} data is damaged ({error})") from None
-            made += len(plain)
-            if made > max(BOMB_BYTES, BOMB_RATIO * taken):
-                raise BrokenStreamError(f"{taken:,} bytes of {compression.name} make {made:,} and more: no text does")
-            if plain:
-                yield plain
-            data, stream = (stream.unused_data, None) if stream.eof else (b"", stream)
-    if stream is not None:
-        raise BrokenStreamError(f"the {compression.name} data ends early")
+def _pieces(source: "_Compressed", compression: Compression, gaps: list[str] | None) -> Iterator[bytes]:
+    while source.has_more():
+        try:
+            yield from _stream(source, compression)
+        except BrokenStreamError as error:
+            if gaps is None or not source.skip_to(compression.begins):
+                raise
+            gaps.append(str(error))
+            yield GAP
+
+
+def _stream(source: "_Compressed", compression: Compression) -> Iterator[bytes]:
+    """What one stream holds."""
+    stream = compression.decompressor()
+    while not stream.eof:
+        if not (data := source.take()):
+            raise BrokenStreamError(f"the {compression.name} data ends early")
+        try:
+            plain = stream.decompress(data)
+        except _STREAM_ERRORS as error:
+            raise BrokenStreamError(f"the {compression.name} data is damaged ({error})") from None
+        if plain:
+            yield plain
+    source.put_back(stream.unused_data)
+
+
+class _Compressed:
+    """Compressed bytes, few at once."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._slices, self._waiting = _slices(chunks), deque[bytes]()
+        self._seen, self._taken = bytearray(), 0  # of this stream; in all
+
+    def has_more(self) -> bool:
+        """Whether a stream follows, which then is what comes next: padding is allowed between two."""
+        data = self.take()
+        while data and not (left := data.lstrip(b"\0")):
+            data = self.take()
+        self._seen = bytearray()
+        if data:
+            self.put_back(left)
+        return bool(data)
+
+    def take(self) -> bytes:
+        data = self._next()
+        self._taken += len(data)
+        if len(self._seen) > 2 * LOOK_BACK_BYTES:
+            del self._seen[:-LOOK_BACK_BYTES]
+        self._seen += data
+        return data
+
+    def put_back(self, data: bytes) -> None:
+        if data:
+            self._waiting.appendleft(data)
+            self._taken -= len(data)
+
+    def skip_to(self, begins: re.Pattern[bytes]) -> bool:
+        """Go to the first stream that begins behind the beginning of this one."""
+        window = bytes(self._seen[1:])
+        while not (match := begins.search(window)):
+            if not (data := self._next()):
+                return False
+            window = window[-_LONGEST_BEGINNING:] + data
+        self._waiting.extendleft(reversed(list(_slices([window[match.start() :]]))))
+        return True
+
+    def _next(self) -> bytes:
+        return self._waiting.popleft() if self._waiting else next(self._slices, b"")
+
+    def refuse_bomb(self, made: int, name: str) -> None:
+        if made > max(BOMB_BYTES, BOMB_RATIO * self._taken):
+            raise BrokenStreamError(f"{self._taken:,} bytes of {name} make {made:,} and more: no text does")
+
+
+def _slices(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    return (chunk[at : at + SLICE_BYTES] for chunk in chunks for at in range(0, len(chunk), SLICE_BYTES))
 
 
 def _refuse_other_encodings(path: Path, head: bytes) -> None:

@@ -42,7 +42,10 @@ def read_file(path: Path, name: str, options: Options) -> Iterator[Item]:
 
     Raises ``DataError`` when the file cannot be opened, or has no column of the name that the user gave.
     """
-    yield from read_opened(open_file(path, name), options)
+    opened = open_file(path, name)
+    yield from read_opened(opened, options)
+    for reason in opened.gaps:
+        yield opened.bad(f"{reason}; what follows is read", "copy or download the file again")
 
 
 def read_opened(opened: Opened, options: Options) -> Iterator[Item]:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from lathe.core.data.encodings import UnreadableError
 from lathe.core.data.source import CHUNK_BYTES, BrokenStreamError
 from lathe.corpus.protocol import Item
-from lathe.corpus.readers.opened import DEEPEST, Buffer, Opened, open_stream
+from lathe.corpus.readers.opened import DEEPEST, Buffer, Opened, open_stream, unbroken
 
 Read: TypeAlias = Callable[[Opened], Iterator[Item]]
 
@@ -25,7 +25,7 @@ def read_tar(opened: Opened, read: Read) -> Iterator[Item]:
     """
     if opened.depth >= DEEPEST:
         raise UnreadableError(f"packed more than {DEEPEST} times", "unpack it")
-    buffer = Buffer(opened.chunks)
+    buffer = Buffer(unbroken(opened))
     number, long_name, is_lost = 0, "", False
     while any(block := buffer.take(tarfile.BLOCKSIZE)):
         try:

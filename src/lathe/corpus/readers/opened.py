@@ -1,13 +1,13 @@
 """A file, or a member of an archive, as it is opened: decompressed, with its beginning known before it is read."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from lathe.core.data import Bad
-from lathe.core.data.source import CHUNK_BYTES, BrokenStreamError, compression_of, content, decompressed
+from lathe.core.data.source import CHUNK_BYTES, GAP, BrokenStreamError, compression_of, content, decompressed
 from lathe.core.errors import DataError
 
 HEAD_BYTES = 1 << 16
@@ -40,6 +40,7 @@ class Opened:
     chunks: Iterator[bytes]  # everything, the head too; may raise BrokenStreamError
     path: Path | None = None  # of a file that lies on the disk as it is read
     depth: int = 0  # of compression and archives around it
+    gaps: list[str] = field(default_factory=list)  # damaged parts that were passed over so far, and what is wrong there
 
     def bad(self, reason: str, fix: str, line: int = 0, offset: int = 0, value: str = "") -> Bad:
         """The file as a whole (line 0), or a line or record of it."""
@@ -63,11 +64,20 @@ def open_file(path: Path, name: str) -> Opened:
 def open_stream(chunks: Iterator[bytes], name: str, file: str, depth: int = 0) -> Opened:
     """Decompress what is compressed, and what that holds."""
     head, chunks = peeked(chunks)
+    gaps: list[str] = []
     while compression := compression_of(head):
         if (depth := depth + 1) > DEEPEST:
             raise BrokenStreamError(f"compressed or packed more than {DEEPEST} times")
-        head, chunks = peeked(decompressed(chunks, compression))
-    return Opened(name, file, head, chunks, depth=depth)
+        head, chunks = peeked(decompressed(chunks, compression, gaps if depth == 1 else None))
+    return Opened(name, file, head, chunks, depth=depth, gaps=gaps)
+
+
+def unbroken(opened: Opened) -> Iterator[bytes]:
+    """The bytes before the first damaged part, for a format in which what follows it cannot be made out."""
+    for chunk in opened.chunks:
+        if opened.gaps and chunk == GAP:
+            raise BrokenStreamError(opened.gaps.pop())
+        yield chunk
 
 
 class Buffer:
