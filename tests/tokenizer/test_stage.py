@@ -2,6 +2,8 @@
 
 import json
 import random
+import re
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from lathe import corpus
+from lathe.core.documents import read_documents
 from lathe.core.errors import DataError
 from lathe.core.recipe import parse
 from lathe.tokenizer import Recipe, run
 from lathe.tokenizer.algorithms import BPE, ByteBPE, Characters, WordPiece, Words, train_tokenizer
+from lathe.tokenizer.distinct import bounded
 from lathe.tokenizer.fit import fit_by_script, random_texts
 from lathe.tokenizer.sample import sampled
 from lathe.tokenizer.unigram import Unigram
@@ -172,6 +177,52 @@ def test_fertility_and_coverage_by_script():
     assert (han.words, han.tokens, han.bytes) == (2, 2, 6)
     assert han.ratios()["fertility"] == 1.0
     assert latin.ratios()["coverage"] == pytest.approx(1 - 1 / (4 + 9 + 6), abs=1e-6)
+
+
+def test_fertility_by_language_is_that_of_the_documents_that_name_theirs(tmp_path: Path):
+    rows = [{"text": f"the good film {n} was not bad", "lang": "en"} for n in range(60)]
+    rows += [{"text": f"le film {n} est tr\u00e8s long", "lang": "fr"} for n in range(60)] + [{"text": "no language"}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    source, steps = {"kind": "files", "paths": [str(tmp_path / "a.jsonl")]}, ["normalise"]
+    values = {"source": source, "steps": steps, "split": {"validation": 0.5}}
+    corpus.run(parse(corpus.Recipe, values), tmp_path / "c")
+    made = run(parse(Recipe, {"data": {"train": str(tmp_path / "c")}, "vocab_size": 256}), tmp_path / "t")
+    by_language = made.manifest.scores["languages"]
+    documents = list(read_documents(tmp_path / "c", "validation"))
+    assert {language: fit["texts"] for language, fit in by_language.items()} == Counter(
+        d.meta["language"] for d in documents if "language" in d.meta
+    )
+    french = sum(len(d.text.encode()) for d in documents if d.meta.get("language") == "fr")
+    assert by_language["fr"]["bytes"] == french
+    page = (made.path / "report.html").read_text("utf-8")
+    assert "Language: fr" in page and "Tokens a word, by language" in page
+
+
+def test_rare_words_beyond_the_most_are_left_out_and_counted():
+    texts = [f"often {'x' * n} 很好" for n in range(1, 90)]
+    few = bounded(texts, 10)
+    left = [word for text in few.texts for word in text.split() if word != "很好"]
+    assert len(set(left)) == few.distinct == 10
+    assert left.count("often") == 89
+    assert (few.left_out, few.words) == (178 - len(left), 178)
+    assert all(text.endswith("很好") for text in few.texts)
+
+
+@given(st.lists(st.text("ab 好", max_size=9), max_size=20), st.integers(1, 30))
+def test_texts_of_few_words_are_not_touched(texts: list[str], most: int):
+    found = bounded(texts, most)
+    words = {word for text in texts for word in re.findall("[ab]+", text)}
+    assert found.distinct == min(len(words), most)
+    assert (list(found.texts) == texts) == (len(words) <= most)
+
+
+def test_words_beyond_the_most_are_told(tmp_path: Path, capsys):
+    texts = [f"word{n} stands here" for n in range(1500)]
+    values = {"data": {"train": str(text_file(tmp_path, texts))}, "vocab_size": 128, "max_distinct": 1000}
+    made = run(parse(Recipe, values), tmp_path / "t")
+    share = made.manifest.scores["sample"]
+    assert 400 < share["left_out_words"] < 503
+    assert f"without {share['left_out_words']:,} rare words" in capsys.readouterr().err
 
 
 def test_held_out_text_of_a_file_is_not_learnt_from(tmp_path: Path):

@@ -22,7 +22,7 @@ from lathe.models.presets import rounded
 from lathe.models.pretrained import check_folder, open_config, open_model, open_tokenizer, save_model
 from lathe.tokenizer.continued import kind_of, learn_joins, parts_of, with_joins, words_in_pieces
 from lathe.tokenizer.sample import sampled
-from lathe.tokenizer.stage import Data, held_out_texts, measure, save, training_texts
+from lathe.tokenizer.stage import Data, held_out_sample, measure, save, training_texts
 
 
 @recipe
@@ -64,7 +64,7 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
         )
     if len(joins) < recipe.new_pieces:
         say(f"the text holds {len(joins):,} new pieces, not {recipe.new_pieces:,}")
-    held_out = sampled(held_out_texts(recipe.data), int(recipe.sample_mb * 1e5)).texts
+    held_out = held_out_sample(recipe.data, int(recipe.sample_mb * 1e5))
     before = measure(tokenizer, held_out)
     tokens = sum(len(word) * count for word, count in words.items())
     save(tokenizer, work.result)

@@ -1,8 +1,8 @@
-"""How well a tokenizer fits text: by script, on text that it was not trained on."""
+"""How well a tokenizer fits text: by script and language, on text that it was not trained on."""
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
@@ -45,15 +45,19 @@ class Fit(NamedTuple):
 NOTHING = Fit(0, 0, 0, 0, 0, 0, 0, 0)
 
 
-def fit_by_script(tokenizer: Any, texts: Iterable[str]) -> dict[str, Fit]:
-    """The fit on texts of each script, the script with the most bytes first."""
+def fit_by(kind_of: Callable[[str], str], tokenizer: Any, texts: Iterable[str]) -> dict[str, Fit]:
+    """The fit on texts of each kind (their script, their language), the kind with the most bytes first."""
     found: dict[str, Fit] = defaultdict(lambda: NOTHING)
     stream = iter(texts)
     while chunk := list(islice(stream, TEXTS_AT_ONCE)):
         for text, one in zip(chunk, _fits(tokenizer, chunk), strict=True):
-            script = script_of(text)
-            found[script] = added([found[script], one])
+            kind = kind_of(text)
+            found[kind] = added([found[kind], one])
     return dict(sorted(found.items(), key=lambda item: -item[1].bytes))
+
+
+def fit_by_script(tokenizer: Any, texts: Iterable[str]) -> dict[str, Fit]:
+    return fit_by(script_of, tokenizer, texts)
 
 
 def added(fits: Iterable[Fit]) -> Fit:

@@ -21,9 +21,15 @@ def report(measures: Measures, share: Mapping[str, float], train: str) -> str:
         ("learnt from", f"{share['mb']:,.1f} MB, {share['ratio']:.1%} of it, chosen by a hash of the text"),
         ("held out", f"{overall['texts']:,} texts, the same for every candidate"),
     ]
-    scripts = list(dict.fromkeys(script for one in measures.values() for script in one["held_out"]))
+    if "left_out_words" in share:
+        words = f"{share['left_out_words']:,} rare words, {share['left_out_ratio']:.1%} of all: more would not fit"
+        learnt.append(("without", words))
     sections = [Section("Side by side", [_overall(measures), *_drawn(measures)])]
-    sections += [Section(f"Script: {script}", [_script(measures, script)]) for script in scripts]
+    for heading, group in (("Language", "languages"), ("Script", "held_out")):
+        names = dict.fromkeys(name for one in measures.values() for name in one[group])
+        if names:
+            sections.append(Section(f"Tokens a word, by {heading.lower()}", [_fertility(measures, group, list(names))]))
+        sections += [Section(f"{heading}: {name}", [_of_kind(measures, group, name)]) for name in names]
     return page("Tokenizer", [*sections, Section("What it was learnt from", [facts(learnt)])], lead)
 
 
@@ -46,9 +52,18 @@ def _drawn(measures: Measures) -> Sequence[str]:
     ]
 
 
-def _script(measures: Measures, script: str) -> str:
+def _fertility(measures: Measures, group: str, kinds: Sequence[str]) -> str:
+    """Kinds of text down, tokenizers across."""
+    rows = [
+        [kind, *(f"{one[group][kind]['fertility']:.2f}" if kind in one[group] else "" for one in measures.values())]
+        for kind in kinds
+    ]
+    return table([Column(""), *(Column(name, "end") for name in measures)], rows)
+
+
+def _of_kind(measures: Measures, group: str, kind: str) -> str:
     names = ["bytes a token", "tokens a word", "coverage", "texts restored"]
-    rows = [[name, *_ratios(one["held_out"][script])] for name, one in measures.items() if script in one["held_out"]]
+    rows = [[name, *_ratios(one[group][kind])] for name, one in measures.items() if kind in one[group]]
     return table([Column("tokenizer"), *(Column(name, "end") for name in names)], rows, strong=[0])
 
 

@@ -29,7 +29,7 @@ def sampled(texts: Iterable[str], limit_bytes: int) -> Sample:
     """
     heap: list[tuple[int, str]] = []  # the highest hash on top: the first to go
     total, read, bar = 0, 0, 2**64  # what hashes to the bar or higher has no chance any more
-    for piece in _pieces(texts):
+    for piece in pieces(texts):
         read += (size := _size(piece))
         if (key := word(piece)) >= bar:
             continue
@@ -41,7 +41,7 @@ def sampled(texts: Iterable[str], limit_bytes: int) -> Sample:
     return Sample([piece for _, piece in sorted(heap, reverse=True)], total, read)
 
 
-def _pieces(texts: Iterable[str]) -> Iterator[str]:
+def pieces(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         for start in range(0, len(text), PIECE):
             yield text[start : start + PIECE]

@@ -1,16 +1,16 @@
 """``lathe tokenizer``: learn a vocabulary from text, and measure it on text that was held out."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from lathe.core.bundle import Bundle, Manifest
-from lathe.core.documents import read_texts, splits_of
+from lathe.core.documents import read_documents, read_texts, splits_of
 from lathe.core.errors import DataError
 from lathe.core.keyed import word
 from lathe.core.recipe import recipe
@@ -19,9 +19,10 @@ from lathe.core.work import Work, run_stage
 from lathe.models.presets import rounded
 from lathe.models.pretrained import open_tokenizer
 from lathe.tokenizer.algorithms import AnyAlgorithm, WordPiece, train_tokenizer
-from lathe.tokenizer.fit import added, fit_by_script, random_texts
+from lathe.tokenizer.distinct import bounded
+from lathe.tokenizer.fit import added, fit_by, fit_by_script, random_texts
 from lathe.tokenizer.report import report
-from lathe.tokenizer.sample import Sample, sampled
+from lathe.tokenizer.sample import Sample, pieces, sampled
 
 
 @recipe
@@ -54,6 +55,9 @@ class Recipe:
     """The size is a multiple of this, which matrix products like; 1 takes it as it is."""
     sample_mb: float = Field(16.0, ge=1)
     """Most megabytes of text to learn from: a sample that depends on the text alone. It bounds the memory."""
+    max_distinct: int = Field(4_000_000, ge=1000)
+    """Most different words to learn from, which bounds the memory of large samples: the rarest are left out, which is
+    said. Characters of scripts without spaces do not count."""
     candidates: tuple[Candidate, ...] = ()
     """Others to learn and measure on the same text, side by side in the report; they are kept in ``candidates/``."""
     beside: tuple[Path, ...] = ()
@@ -70,13 +74,18 @@ def make(recipe: Recipe, work: Work) -> Manifest:
     sample = sampled(training_texts(recipe.data), int(recipe.sample_mb * 1e6))
     if not sample.texts:
         raise DataError(f"{recipe.data.train}: no text to learn from")
-    held_out = sampled(held_out_texts(recipe.data), int(recipe.sample_mb * 1e5)).texts
-    say(f"learning from {sample.bytes / 1e6:.1f} MB, {sample.share()['ratio']:.1%} of the text")
+    share: dict[str, float] = sample.share()
+    say(f"learning from {sample.bytes / 1e6:.1f} MB, {share['ratio']:.1%} of the text")
+    learnt = bounded(sample.texts, recipe.max_distinct)
+    if learnt.left_out:
+        share |= {"left_out_words": learnt.left_out, "left_out_ratio": round(learnt.ratio, 4)}
+        say(f"  without {learnt.left_out:,} rare words, {learnt.ratio:.1%} of all, beyond max_distinct")
+    held_out = held_out_sample(recipe.data, int(recipe.sample_mb * 1e5))
     measures: dict[str, dict[str, Any]] = {}
     for number, candidate in enumerate(_candidates(recipe)):
         size = rounded(candidate.vocab_size or recipe.vocab_size, recipe.pad_to_multiple_of)
         name = _unlike(f"{candidate.algorithm.kind}-{size}", measures)
-        tokenizer = _learn(candidate.algorithm, sample, size)
+        tokenizer = _learn(candidate.algorithm, sample._replace(texts=learnt.texts), size)
         save(tokenizer, work.result if number == 0 else work.result / "candidates" / name)
         measures[name] = measure(tokenizer, held_out)
         _tell(name, measures[name])
@@ -84,24 +93,45 @@ def make(recipe: Recipe, work: Work) -> Manifest:
         name = _unlike(folder.name, measures)
         measures[name] = measure(open_tokenizer(folder), held_out)
         _tell(name, measures[name])
-    page = report(measures, sample.share(), str(recipe.data.train))
+    page = report(measures, share, str(recipe.data.train))
     (work.result / "report.html").write_text(page, encoding="utf-8")
     chosen, *others = measures
-    scores = measures[chosen] | {"sample": sample.share()}
+    scores = measures[chosen] | {"sample": share}
     scores |= {"candidates": {name: measures[name] for name in others}} if others else {}
     return Manifest(kind="tokenizer", stage="tokenizer", scores=scores)
 
 
-def measure(tokenizer: Any, held_out: Iterable[str]) -> dict[str, Any]:
-    """Size, fit on held-out text in all and by script, and the share of random Unicode texts that come back."""
-    by_script = fit_by_script(tokenizer, held_out)
+class HeldOut(NamedTuple):
+    texts: Sequence[str]
+    languages: Mapping[str, str]  # of the texts whose documents name theirs
+
+
+def measure(tokenizer: Any, held_out: HeldOut) -> dict[str, Any]:
+    """Size, fit on held-out text in all, by script and by language where documents name one, and the share of random
+    Unicode texts that come back."""
+    by_script = fit_by_script(tokenizer, held_out.texts)
+    by_language = fit_by(held_out.languages.__getitem__, tokenizer, filter(held_out.languages.get, held_out.texts))
     noise = added(fit_by_script(tokenizer, random_texts()).values())
     return {
         "vocab_size": len(tokenizer),
         "overall": added(by_script.values()).ratios(),
         "held_out": {script: fit.ratios() for script, fit in by_script.items()},
+        "languages": {language: fit.ratios() for language, fit in by_language.items()},
         "random_unicode_restored_ratio": round(noise.restored / noise.texts, 4),
     }
+
+
+def held_out_sample(data: Data, limit_bytes: int) -> HeldOut:
+    """Texts to measure on, and what the documents of a corpus say of their languages."""
+    texts = sampled(held_out_texts(data), limit_bytes).texts
+    corpus = data.validation or data.train
+    if not corpus.is_dir() or "validation" not in splits_of(corpus):
+        return HeldOut(texts, {})
+    chosen, languages = set(texts), dict[str, str]()
+    for document in read_documents(corpus, "validation"):
+        if language := document.meta.get("language"):
+            languages |= {piece: str(language) for piece in pieces([document.text]) if piece in chosen}
+    return HeldOut(texts, languages)
 
 
 def training_texts(data: Data) -> Iterator[str]:
