@@ -11,8 +11,8 @@ from lathe.core.errors import BundleError, DataError, RecipeError
 from lathe.core.recipe import parse
 from lathe.core.types import Document
 from lathe.corpus import Recipe, run
+from lathe.corpus.duplicates.near import near_duplicates
 from lathe.corpus.files import Files
-from lathe.corpus.near import near_duplicates
 from lathe.corpus.protocol import Noted
 from lathe.corpus.split import Proportions
 

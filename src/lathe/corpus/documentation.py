@@ -23,7 +23,7 @@ from lathe.core.keyed import word
 from lathe.core.recipe import recipe
 from lathe.core.types import Document
 from lathe.corpus.docstrings import Docstring, SourceFile, Unreadable, installed_files, read_files
-from lathe.corpus.near import near_duplicates
+from lathe.corpus.duplicates.near import near_duplicates
 from lathe.corpus.protocol import Unit
 
 TEST_CODE = ("test", "tests", "testing", "test_*", "*_test.py", "conftest.py")

@@ -21,6 +21,8 @@ SAMPLES = 5
 
 KEPT_SAMPLES = 20
 """Kept documents that are shown."""
+LISTED = 1000
+"""Dropped documents of each reason that are shown where it is said what they have in common with something else."""
 
 SHOWN = 300
 """Characters of a document that are shown."""
@@ -33,11 +35,14 @@ class Sample(NamedTuple):
     id: str
     text: str
     twin: str | int | None
+    twin_text: str = ""  # where the twin is a document of this corpus
+    overlap: str = ""
 
     @classmethod
     def of(cls, dropped: Dropped) -> Self:
         document = dropped.document
-        return cls(word(f"sample/{document.id}"), document.id, document.text[:SHOWN], dropped.twin)
+        order = word(f"sample/{document.id}")
+        return cls(order, document.id, document.text[:SHOWN], dropped.twin, overlap=dropped.overlap[:SHOWN])
 
     @classmethod
     def of_kept(cls, document: Document) -> Self:
@@ -81,7 +86,7 @@ class Ledger:
         self.dropped_by[step] += 1
         sample = Sample.of(dropped)
         held = self.samples.get(dropped.reason, [])
-        if len(held) < SAMPLES or sample.key < held[-1].key:
+        if len(held) < _most(sample) or sample.key < held[-1].key:
             self.samples[dropped.reason] = _lowest([*held, sample])
 
     def finish(self, documents: Sequence[Document], tokenizer: Path | None) -> None:
@@ -144,7 +149,9 @@ class Ledger:
         for reason, samples in sorted(self.samples.items()):
             for sample in samples:
                 twin = {"twin": sample.twin} if sample.twin is not None else {}
-                values = {"reason": reason, "id": sample.id} | twin | {"text": sample.text}
+                others = {"twin_text": sample.twin_text, "overlap": sample.overlap}
+                told = {name: text for name, text in others.items() if text}
+                values = {"reason": reason, "id": sample.id} | twin | {"text": sample.text} | told
                 yield json.dumps(values, ensure_ascii=False) + "\n"
 
     def to_json(self) -> dict[str, Any]:
@@ -160,5 +167,12 @@ class Ledger:
         return cls(**values | counters | counts | {"noted": noted, "samples": samples, "kept_samples": kept})
 
 
-def _lowest(samples: Iterable[Sample], most: int = SAMPLES) -> list[Sample]:
-    return heapq.nsmallest(most, samples, key=lambda sample: sample.key)
+def _lowest(samples: Iterable[Sample], most: int | None = None) -> list[Sample]:
+    found = list(samples)
+    most = max(map(_most, found), default=0) if most is None else most
+    return heapq.nsmallest(most, found, key=lambda sample: sample.key)
+
+
+def _most(sample: Sample) -> int:
+    """How many are shown of what has the same reason."""
+    return LISTED if sample.overlap else SAMPLES

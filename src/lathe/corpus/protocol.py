@@ -30,6 +30,7 @@ class Dropped:
     document: Document
     reason: str  # one of a few fixed wordings: it is counted
     twin: str | int | None = None  # the kept document that it repeats: its id, or its place in what ``decide`` saw
+    overlap: str = ""  # what it has in common with its twin, where that is why it leaves; such documents are listed
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from lathe.core.digest import sync_tree, whole_file, write_json
 from lathe.core.documents import Split, Written, read_document_file
 from lathe.core.report import Meter, progress
 from lathe.core.types import Document
-from lathe.corpus.ledger import Ledger
+from lathe.corpus.ledger import SHOWN, Ledger, Sample
 from lathe.corpus.processes import Workers
 from lathe.corpus.protocol import Arrays, Room, Source, Step
 from lathe.corpus.segments import Carrying, Reading, Result, Segment, carry, read_unit, segments
@@ -173,15 +173,17 @@ class Runner:
         return scores
 
     def _name_twins(self, before: Segment, parts: Sequence[Part], ledger: Ledger) -> None:
-        """Ids for the places of twins in the samples."""
+        """Ids for the places of twins in the samples, and their texts."""
         ends = list(accumulate(part.documents for part in parts))
+
+        def named(sample: Sample) -> Sample:
+            if not isinstance(sample.twin, int):
+                return sample
+            twin = _document_at(before.folder, parts, ends, sample.twin)
+            return sample._replace(twin=twin.id, twin_text=twin.text[:SHOWN])
+
         for reason, samples in ledger.samples.items():
-            ledger.samples[reason] = [
-                sample._replace(twin=_document_at(before.folder, parts, ends, sample.twin).id)
-                if isinstance(sample.twin, int)
-                else sample
-                for sample in samples
-            ]
+            ledger.samples[reason] = [named(sample) for sample in samples]
 
     def _map(self, function: Callable[[Any], Result], tasks: Sequence[Any], size: int) -> Iterator[Result]:
         return self.workers.map(function, tasks) if size > SMALL else map(function, tasks)

@@ -23,7 +23,7 @@ from lathe.core.work import Work, run_stage
 from lathe.corpus.census import open_engine
 from lathe.corpus.clean import DropShort, Normalise
 from lathe.corpus.documentation import Documentation, LibraryLabels, label_by_library
-from lathe.corpus.duplicates import DropExactDuplicates, DropNearDuplicates
+from lathe.corpus.duplicates import DropContaminated, DropExactDuplicates, DropNearDuplicates, DropRepeatedParts
 from lathe.corpus.files import Files
 from lathe.corpus.ledger import Ledger
 from lathe.corpus.processes import Workers
@@ -36,7 +36,8 @@ from lathe.corpus.split import Proportions
 
 AnySource: TypeAlias = Annotated[Files | Documentation, Field(discriminator="kind")]
 AnyStep: TypeAlias = Annotated[
-    Normalise | DropShort | AnyRule | DropExactDuplicates | DropNearDuplicates, Field(discriminator="kind")
+    Normalise | DropShort | AnyRule | DropExactDuplicates | DropRepeatedParts | DropNearDuplicates | DropContaminated,
+    Field(discriminator="kind"),
 ]
 
 

@@ -11,10 +11,13 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from lathe.core.keyed import mix
+from lathe.core.native import library
+from lathe.core.native import shingles as native
 from lathe.core.scripts import is_unspaced
 
 Hashes: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
 Counts: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+Codes: TypeAlias = np.ndarray[Any, np.dtype[np.uint32]]
 
 SIZE = 5
 """Words in a shingle."""
@@ -34,18 +37,34 @@ class Shingles(NamedTuple):
     counts: Counts  # [D] shingles of each text
 
 
-def shingles(texts: Sequence[str]) -> Shingles:
+def shingles(texts: Sequence[str], size: int = SIZE) -> Shingles:
+    """Word n-grams of ``size``, in order, from many texts."""
     lowered = [text.lower() for text in texts]
-    words, owners = _words(lowered)
-    owner_counts = np.bincount(owners, minlength=len(texts))  # [D] words of each text
+    ends = np.cumsum([len(text) + 1 for text in lowered], dtype=np.int64)
+    joined = "\n".join([*lowered, ""]) if lowered else ""  # each text ends with a break
+    codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
+    if library() is not None:
+        return Shingles(*native.shingles(codes, ends, _kinds(), size))
+    return _shingles(codes, ends, size)
+
+
+def _shingles(codes: Codes, ends: Counts, most: int) -> Shingles:
+    words, owners = _words(codes, ends)
+    owner_counts = np.bincount(owners, minlength=len(ends))  # [D] words of each text
     values, texts_of = [], []
-    for size in range(1, SIZE + 1):
-        starts = _gram_starts(owners, owner_counts, size)
+    for size in range(1, most + 1):
+        starts = _gram_starts(owners, owner_counts, size, most)
         values.append(_grams(words, starts, size))
         texts_of.append(owners[starts])
     order = np.argsort(np.concatenate(texts_of), kind="stable")
-    counts = np.bincount(np.concatenate(texts_of), minlength=len(texts))
+    counts = np.bincount(np.concatenate(texts_of), minlength=len(ends))
     return Shingles(np.concatenate(values)[order], counts)
+
+
+def word_bounds(text: str) -> Counts:
+    """Where each word of a text in lower case begins and stops.  [W, 2]"""
+    codes = np.frombuffer(f"{text.lower()}\n".encode("utf-32-le", "surrogatepass"), np.uint32)
+    return np.stack(_bounds(codes), 1)
 
 
 def chunks(texts: Sequence[str]) -> Iterator[slice]:
@@ -60,30 +79,34 @@ def chunks(texts: Sequence[str]) -> Iterator[slice]:
         yield slice(start, len(texts))
 
 
-def _words(texts: Sequence[str]) -> tuple[Hashes, Counts]:
+def _words(codes: Codes, ends: Counts) -> tuple[Hashes, Counts]:
     """Hash of every word, and the text it is in.  [W], [W]
 
     The hash of the characters c[s:e] is sum(c[i] * base**(i - s)), taken from one running sum over all texts.
     """
-    ends = np.cumsum([len(text) + 1 for text in texts], dtype=np.int64)
-    codes = np.frombuffer("".join(text + "\n" for text in texts).encode("utf-32-le", "surrogatepass"), np.uint32)
-    kinds = np.where(codes > 0xFFFF, np.uint8(_ALONE), _kinds()[codes & 0xFFFF])
-    letters = kinds == _LETTER
-    after_letter = np.concatenate(([False], letters[:-1]))
-    starts = np.flatnonzero((kinds == _ALONE) | (letters & ~after_letter))
-    stops = starts + 1
-    stops[letters[starts]] = np.flatnonzero(after_letter & ~letters)  # the text ends with a break, so each run stops
+    starts, stops = _bounds(codes)
     running = np.zeros(len(codes) + 1, np.uint64)
     np.cumsum(mix(codes.astype(np.uint64)) * _powers(_BASE, len(codes)), out=running[1:])
     hashes = (running[stops] - running[starts]) * _powers(_INVERSE, len(codes))[starts]
     return mix(hashes), np.searchsorted(ends, starts, side="right")
 
 
-def _gram_starts(owners: Counts, owner_counts: Counts, size: int) -> Counts:
+def _bounds(codes: Codes) -> tuple[Counts, Counts]:
+    """Where words begin and stop in texts that end with breaks.  [W], [W]"""
+    kinds = np.where(codes > 0xFFFF, np.uint8(_ALONE), _kinds()[codes & 0xFFFF])
+    letters = kinds == _LETTER
+    after_letter = np.concatenate(([False], letters[:-1]))
+    starts = np.flatnonzero((kinds == _ALONE) | (letters & ~after_letter))
+    stops = starts + 1
+    stops[letters[starts]] = np.flatnonzero(after_letter & ~letters)  # a break at the end: each run of letters stops
+    return starts, stops
+
+
+def _gram_starts(owners: Counts, owner_counts: Counts, size: int, most: int) -> Counts:
     """Where shingles of ``size`` words begin: shorter ones only where they are the whole text."""
     starts: Counts = np.arange(max(len(owners) - size + 1, 0), dtype=np.int64)
     inside = owners[starts] == owners[starts + size - 1]
-    if size < SIZE:
+    if size < most:
         inside &= owner_counts[owners[starts]] == size
     chosen: Counts = starts[inside]
     return chosen

@@ -1,0 +1,207 @@
+"""Decontamination: documents that hold rows of evaluation data leave the corpus (Brown et al., 2020, appendix C).
+
+Every text in a row of an evaluation file (question, choices, context, messages ...) is cut into word n-grams; a document
+that has one of them word by word is taken for a copy. A text shorter than that is looked for as a whole.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from pydantic import Field
+
+from lathe.core.data import Bad, read_rows
+from lathe.core.digest import digest_of
+from lathe.core.errors import DataError, RecipeError
+from lathe.core.recipe import recipe
+from lathe.core.report import say
+from lathe.core.runtime import cache_folder
+from lathe.core.types import Document
+from lathe.corpus.duplicates.shingles import Hashes, chunks, shingles, word_bounds
+from lathe.corpus.protocol import Dropped, Verdict
+
+SLOTS = 16
+"""Slots for each n-gram in the table that tells most n-grams of a document from those of the evaluation data."""
+
+FORMAT = 1
+"""Of the files of an index."""
+
+Numbers: TypeAlias = np.ndarray[Any, Any]
+
+
+@recipe
+class DropContaminated:
+    """Drop documents that share an n-gram of words (Chinese: of characters) with evaluation files, and list them.
+
+    Case, punctuation and white space do not count. ``dropped.jsonl`` has file, line, document and what they share.
+    """
+
+    kind: Literal["drop_contaminated"] = "drop_contaminated"
+    against: tuple[Path, ...] = Field(min_length=1)
+    """Evaluation files, in any format of rows."""
+    words: int = Field(13, ge=2)
+    """Words, or characters of Chinese, that are the same one after another."""
+    min_words: int = Field(8, ge=1)
+    """A text of fewer words than ``words`` is looked for as a whole if it has so many; shorter ones are in any corpus."""
+
+    def __post_init__(self) -> None:
+        if self.min_words > self.words:
+            raise RecipeError(f"min_words {self.min_words} is more than words {self.words}: no text is as short as that")
+
+    def inputs(self) -> list[Path]:
+        return list(self.against)
+
+    def __call__(self, document: Document) -> Verdict:
+        hit = index_of(self.against, self.words, self.min_words).search(document.text)
+        if hit is None:
+            return document
+        file = self.against[hit.file]
+        return Dropped(document, f"overlaps {file}", twin=f"{file}:{hit.line}", overlap=hit.text)
+
+
+class Hit(NamedTuple):
+    """What a document has in common with a row of an evaluation file."""
+
+    file: int
+    line: int
+    text: str  # as the document has it
+
+
+class Grams(NamedTuple):
+    """The n-grams of one length; arrays that stay on disk and are shared by all processes."""
+
+    size: int
+    values: Hashes  # [G] sorted
+    rows: Numbers  # [G, 2] int64: file and line that each one was first in
+    slots: Numbers  # [2**k] bool: whether a value begins with these k bits
+
+    def found(self, values: Hashes) -> Numbers:
+        """Index of each value, -1 for those that are not there.  [S]"""
+        places = np.full(len(values), -1, np.int64)
+        likely = np.flatnonzero(self.slots[_slot(values, len(self.slots))])
+        if len(likely):
+            at = np.minimum(np.searchsorted(self.values, values[likely]), len(self.values) - 1)
+            places[likely] = np.where(self.values[at] == values[likely], at, -1)
+        return places
+
+
+class Index(NamedTuple):
+    grams: tuple[Grams, ...]  # the longest first
+
+    def search(self, text: str) -> Hit | None:
+        """The longest run of words that one row of the evaluation data has, too; None where there is none."""
+        for grams in self.grams:
+            values, _ = shingles([text], grams.size)
+            places = grams.found(values)
+            hits = np.flatnonzero(places >= 0)
+            if len(hits):
+                return _longest(text, hits, grams.rows[places[hits]], grams.size)
+        return None
+
+
+@cache
+def index_of(files: Sequence[Path], size: int, shortest: int) -> Index:
+    """The index of these files, made where the machine does not have it yet.
+
+    Raises ``DataError`` where they hold nothing to look for.
+    """
+    known = json.dumps([FORMAT, size, shortest, [digest_of(file) for file in files]])
+    folder = cache_folder() / f"evaluation-{hashlib.sha256(known.encode()).hexdigest()[:32]}"
+    if not folder.is_dir():
+        _make(files, size, shortest, folder)
+    sizes = sorted((int(path.name.split("-")[0]) for path in folder.glob("*-values.npy")), reverse=True)
+    return Index(tuple(_opened(folder, size) for size in sizes))
+
+
+def _make(files: Sequence[Path], size: int, shortest: int, folder: Path) -> None:
+    """Write an index; of several processes that do, the first one's is taken."""
+    found: dict[int, list[tuple[Hashes, Numbers]]] = {}
+    for number, file in enumerate(files):
+        lines, texts = _texts_of(file)
+        for part in chunks(texts):
+            for length, values, places in _grams_of(texts[part], size, shortest):
+                rows = np.array([[number, lines[part.start + place]] for place in places.tolist()], np.int64)
+                found.setdefault(length, []).append((values, rows))
+    if not found:
+        names = ", ".join(map(str, files))
+        raise DataError(f"{names}: no text has {shortest} words or more; nothing to look for: choose a lower min_words")
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with TemporaryDirectory(dir=folder.parent) as scratch:
+        made = Path(scratch) / "index"
+        made.mkdir()
+        for length, parts in found.items():
+            values, first = np.unique(np.concatenate([values for values, _ in parts]), return_index=True)
+            rows = np.concatenate([rows for _, rows in parts])[first]
+            slots = np.zeros(1 << (SLOTS * len(values)).bit_length(), np.bool_)
+            slots[_slot(values, len(slots))] = True
+            for name, numbers in (("values", values), ("rows", rows), ("slots", slots)):
+                np.save(made / f"{length}-{name}.npy", numbers)
+        try:
+            os.rename(made, folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+
+
+def _grams_of(texts: Sequence[str], size: int, shortest: int) -> Iterator[tuple[int, Hashes, Numbers]]:
+    """Length, values and the text of each n-gram: those of ``size``, and shorter texts that are long enough."""
+    values, counts = shingles(texts, size)
+    owners = np.repeat(np.arange(len(texts)), counts)
+    short = np.flatnonzero(counts == 1)  # the others have more words than that
+    words = np.full(len(texts), size)
+    words[short] = [len(word_bounds(texts[index])) for index in short.tolist()]
+    lengths = words[owners]
+    for length in range(shortest, size + 1):
+        if (chosen := lengths == length).any():
+            yield length, values[chosen], owners[chosen]
+
+
+def _texts_of(file: Path) -> tuple[list[int], list[str]]:
+    """Every text in the rows of a file, however deep, and its line."""
+    lines, texts, bad = list[int](), list[str](), 0
+    for record in read_rows(file):
+        if isinstance(record, Bad):
+            bad += 1
+            continue
+        for text in _strings(record.row):
+            lines.append(record.line)
+            texts.append(text)
+    if bad:
+        say(f"{file}: {bad:,} rows could not be read and are not looked for; see why with `lathe check {file}`")
+    return lines, texts
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _strings(inner)
+
+
+def _opened(folder: Path, size: int) -> Grams:
+    values, rows, slots = (np.load(folder / f"{size}-{name}.npy", mmap_mode="r") for name in ("values", "rows", "slots"))
+    return Grams(size, values, rows, slots)
+
+
+def _slot(values: Hashes, count: int) -> Numbers:
+    return values >> np.uint64(64 - (count.bit_length() - 1))
+
+
+def _longest(text: str, hits: Numbers, rows: Numbers, size: int) -> Hit:
+    """The longest run of hits, one after another, in one row."""
+    breaks = (np.diff(hits) != 1) | (np.diff(rows, axis=0) != 0).any(1)
+    starts = np.concatenate(([0], np.flatnonzero(breaks) + 1))
+    lengths = np.diff(np.concatenate((starts, [len(hits)])))
+    best = starts[lengths.argmax()]
+    bounds = word_bounds(text)
+    first, last = bounds[hits[best]][0], bounds[hits[best] + lengths.max() - 1 + size - 1][1]
+    file, line = (int(number) for number in rows[best])
+    lowered = text.lower()
+    return Hit(file, line, (text if len(text) == len(lowered) else lowered)[first:last])
