@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from lathe.core.types import Document
 from lathe.corpus.clean import DropShort, Normalise, normalised
-from lathe.corpus.duplicates import DropExactDuplicates, DropNearDuplicates
+from lathe.corpus.duplicates import DropExactDuplicates, DropNearDuplicates, DropRepeatedParts
 from lathe.corpus.ledger import SAMPLES, Ledger
 from lathe.corpus.protocol import Changed, Dropped, GlobalStep, LocalStep
 
 LONG = "one two three four five six seven eight nine ten eleven twelve"
-STEPS = [Normalise(), DropShort(), DropExactDuplicates(), DropNearDuplicates()]
+STEPS = [Normalise(), DropShort(), DropExactDuplicates(), DropRepeatedParts(min_words=1), DropNearDuplicates()]
 TEXT = st.text(st.sampled_from("ab好 \n\t\r\x00\u2028é\u0301"), max_size=20)
 
 

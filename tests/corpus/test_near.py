@@ -1,13 +1,16 @@
-"""Near duplicates: found in any script, verified exactly, in about linear work, within some memory, against what was."""
+"""Near duplicates: found in any script, proved exactly, in linear work and little memory, against what was."""
 
+import json
 import random
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lathe.core.documents import read_document_file
 from lathe.core.native import library
 from lathe.core.recipe import parse
 from lathe.core.scripts import words
@@ -16,6 +19,7 @@ from lathe.corpus import Recipe, run
 from lathe.corpus.duplicates import DropNearDuplicates, minhash
 from lathe.corpus.duplicates import shingles as shingles_module
 from lathe.corpus.duplicates.near import near_duplicates
+from lathe.corpus.duplicates.rows import Parts
 from lathe.corpus.duplicates.shingles import SIZE, shingles
 from lathe.corpus.protocol import Dropped
 
@@ -133,19 +137,16 @@ def test_neither_shards_nor_memory_change_the_verdicts(judged, alphabet, space, 
     assert twins == judged_by_all_pairs(texts, 0.8)
 
 
-def test_little_memory_is_kept_to_by_parts_on_disk(tmp_path, monkeypatch):
+def test_little_memory_is_kept_to_by_parts_on_disk(monkeypatch):
     """Every array of rows that the search holds is counted: none may be larger than its share of the memory."""
-    held = []
-    from lathe.corpus.duplicates import rows
-
-    read = rows.Parts.read
+    held, read = list[int](), Parts.read
 
     def watched(self, index, most):
-        for run in read(self, index, most):
-            held.append(run.nbytes)
-            yield run
+        for rows in read(self, index, most):
+            held.append(rows.nbytes)
+            yield rows
 
-    monkeypatch.setattr(rows.Parts, "read", watched)
+    monkeypatch.setattr(Parts, "read", watched)
     monkeypatch.setattr("lathe.corpus.duplicates.near.MEMORY", 30_000)
     texts = [*graded(ENGLISH, " "), *[sentence(1, 40, ENGLISH)] * 100]
     found = near_duplicates(texts, 0.8)
@@ -211,12 +212,8 @@ def test_what_an_earlier_corpus_has_is_a_duplicate_and_named_by_its_file_and_lin
     assert found.manifest.scores["dropped"] == reasons
     for line in (found.path / "dropped.jsonl").read_text("utf-8").splitlines():
         if "earlier" in line:
-            told = __import__("json").loads(line)
+            told = json.loads(line)
             file, number = told["twin"].rsplit(":", 1)
-            from pathlib import Path
-
-            from lathe.core.documents import read_document_file
-
             twin = list(read_document_file(Path(file)))[int(number) - 1]
             assert told["text"].startswith(twin.text[:100])
     assert str(first.path) in found.manifest.inputs

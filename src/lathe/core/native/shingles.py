@@ -18,7 +18,9 @@ def shingles(codes: Array, ends: Array, kinds: Array, size: int) -> tuple[Array,
     ``codes`` [C] uint32: code points of all texts; ``ends`` [D] int64: where each one ends; ``kinds`` [65536] uint8.
     """
     values, counts = np.empty(len(codes), np.uint64), np.empty(len(ends), np.int64)
-    operations().shingles(_at(codes), _at(ends), _size(ends), _at(kinds), ctypes.c_int64(size), _at(values), _at(counts))
+    operations().shingles(
+        _at(codes), _at(ends), _size(ends), _at(kinds), ctypes.c_int64(size), _at(values), _at(counts)
+    )
     return values[: counts.sum()].copy(), counts
 
 

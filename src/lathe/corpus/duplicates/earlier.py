@@ -57,9 +57,7 @@ def own_twins(twins: Places, shards: Sequence[Sketched]) -> Iterator[Arrays]:
         start += shard.count
 
 
-def repeated(
-    documents: Iterable[Document], twins: Places, reason: str, against: Sequence[Path]
-) -> Iterator[Verdict]:
+def repeated(documents: Iterable[Document], twins: Places, reason: str, against: Sequence[Path]) -> Iterator[Verdict]:
     """Verdicts from what ``own_twins`` gives for a shard.  [D]"""
     before = earlier(against) if (twins < NONE).any() else []
     for document, twin in zip(documents, twins.tolist(), strict=True):

@@ -33,6 +33,7 @@ FORMAT = 1
 """Of the files of an index."""
 
 Numbers: TypeAlias = np.ndarray[Any, Any]
+State: TypeAlias = tuple[int, int]
 
 
 @recipe
@@ -52,13 +53,16 @@ class DropContaminated:
 
     def __post_init__(self) -> None:
         if self.min_words > self.words:
-            raise RecipeError(f"min_words {self.min_words} is more than words {self.words}: no text is as short as that")
+            raise RecipeError(
+                f"min_words {self.min_words} is more than words {self.words}: no text is as short as that"
+            )
 
     def inputs(self) -> list[Path]:
         return list(self.against)
 
     def __call__(self, document: Document) -> Verdict:
-        hit = index_of(self.against, self.words, self.min_words).search(document.text)
+        states = tuple(_state(file) for file in self.against)
+        hit = index_of(self.against, states, self.words, self.min_words).search(document.text)
         if hit is None:
             return document
         file = self.against[hit.file]
@@ -78,7 +82,7 @@ class Grams(NamedTuple):
 
     size: int
     values: Hashes  # [G] sorted
-    rows: Numbers  # [G, 2] int64: file and line that each one was first in
+    rows: Numbers  # [G, 3] int64: file and line that each one was first in, and where: one on, the next word begins it
     slots: Numbers  # [2**k] bool: whether a value begins with these k bits
 
     def found(self, values: Hashes) -> Numbers:
@@ -106,11 +110,12 @@ class Index(NamedTuple):
 
 
 @cache
-def index_of(files: Sequence[Path], size: int, shortest: int) -> Index:
-    """The index of these files, made where the machine does not have it yet.
+def index_of(files: Sequence[Path], states: Sequence[State], size: int, shortest: int) -> Index:
+    """The index of these files in these states, made where the machine does not have it yet.
 
     Raises ``DataError`` where they hold nothing to look for.
     """
+    del states  # of other files under the same names there is another index in memory
     known = json.dumps([FORMAT, size, shortest, [digest_of(file) for file in files]])
     folder = cache_folder() / f"evaluation-{hashlib.sha256(known.encode()).hexdigest()[:32]}"
     if not folder.is_dir():
@@ -119,14 +124,20 @@ def index_of(files: Sequence[Path], size: int, shortest: int) -> Index:
     return Index(tuple(_opened(folder, size) for size in sizes))
 
 
+def _state(file: Path) -> State:
+    """What changes with a file."""
+    found = file.stat()
+    return found.st_mtime_ns, found.st_size
+
+
 def _make(files: Sequence[Path], size: int, shortest: int, folder: Path) -> None:
     """Write an index; of several processes that do, the first one's is taken."""
     found: dict[int, list[tuple[Hashes, Numbers]]] = {}
     for number, file in enumerate(files):
         lines, texts = _texts_of(file)
         for part in chunks(texts):
-            for length, values, places in _grams_of(texts[part], size, shortest):
-                rows = np.array([[number, lines[part.start + place]] for place in places.tolist()], np.int64)
+            for length, values, owners, places in _grams_of(texts[part], size, shortest):
+                rows = np.stack((np.full(len(values), number), lines[owners + part.start], places), 1)
                 found.setdefault(length, []).append((values, rows))
     if not found:
         names = ", ".join(map(str, files))
@@ -149,20 +160,21 @@ def _make(files: Sequence[Path], size: int, shortest: int, folder: Path) -> None
                 raise
 
 
-def _grams_of(texts: Sequence[str], size: int, shortest: int) -> Iterator[tuple[int, Hashes, Numbers]]:
-    """Length, values and the text of each n-gram: those of ``size``, and shorter texts that are long enough."""
+def _grams_of(texts: Sequence[str], size: int, shortest: int) -> Iterator[tuple[int, Hashes, Numbers, Numbers]]:
+    """Length, values, texts and places of n-grams: those of ``size``, and shorter texts that are long enough."""
     values, counts = shingles(texts, size)
     owners = np.repeat(np.arange(len(texts)), counts)
+    places = np.arange(len(values)) + owners  # with a gap between two texts
     short = np.flatnonzero(counts == 1)  # the others have more words than that
     words = np.full(len(texts), size)
     words[short] = [len(word_bounds(texts[index])) for index in short.tolist()]
     lengths = words[owners]
     for length in range(shortest, size + 1):
         if (chosen := lengths == length).any():
-            yield length, values[chosen], owners[chosen]
+            yield length, values[chosen], owners[chosen], places[chosen]
 
 
-def _texts_of(file: Path) -> tuple[list[int], list[str]]:
+def _texts_of(file: Path) -> tuple[Numbers, list[str]]:
     """Every text in the rows of a file, however deep, and its line."""
     lines, texts, bad = list[int](), list[str](), 0
     for record in read_rows(file):
@@ -174,7 +186,7 @@ def _texts_of(file: Path) -> tuple[list[int], list[str]]:
             texts.append(text)
     if bad:
         say(f"{file}: {bad:,} rows could not be read and are not looked for; see why with `lathe check {file}`")
-    return lines, texts
+    return np.array(lines, np.int64), texts
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -186,7 +198,9 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _opened(folder: Path, size: int) -> Grams:
-    values, rows, slots = (np.load(folder / f"{size}-{name}.npy", mmap_mode="r") for name in ("values", "rows", "slots"))
+    values, rows, slots = (
+        np.load(folder / f"{size}-{name}.npy", mmap_mode="r") for name in ("values", "rows", "slots")
+    )
     return Grams(size, values, rows, slots)
 
 
@@ -196,12 +210,12 @@ def _slot(values: Hashes, count: int) -> Numbers:
 
 def _longest(text: str, hits: Numbers, rows: Numbers, size: int) -> Hit:
     """The longest run of hits, one after another, in one row."""
-    breaks = (np.diff(hits) != 1) | (np.diff(rows, axis=0) != 0).any(1)
-    starts = np.concatenate(([0], np.flatnonzero(breaks) + 1))
+    goes_on = (np.diff(hits) == 1) & (np.diff(rows, axis=0) == (0, 0, 1)).all(1)
+    starts = np.concatenate(([0], np.flatnonzero(~goes_on) + 1))
     lengths = np.diff(np.concatenate((starts, [len(hits)])))
     best = starts[lengths.argmax()]
     bounds = word_bounds(text)
     first, last = bounds[hits[best]][0], bounds[hits[best] + lengths.max() - 1 + size - 1][1]
-    file, line = (int(number) for number in rows[best])
+    file, line, _ = rows[best].tolist()
     lowered = text.lower()
     return Hit(file, line, (text if len(text) == len(lowered) else lowered)[first:last])

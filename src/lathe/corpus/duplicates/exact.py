@@ -43,8 +43,9 @@ class DropExactDuplicates:
     def decide(self, shards: Sequence[Sketched], room: Room) -> Decision:
         before = earlier(self.against)
         digests = (arrays["digests"] for arrays in sketches(self, before, shards))
-        twins = first_of_equals(digests, sum(texts.count for texts in (*before, *shards)), room)
-        return Decision(own_twins(twins, shards), clusters(twins, sum(split.count for split in before), room))
+        count = sum(split.count for split in before)
+        twins = first_of_equals(digests, count + sum(shard.count for shard in shards), room)
+        return Decision(own_twins(twins, shards), clusters(twins, count, room))
 
     def judge(self, documents: Sequence[Document], verdicts: Arrays) -> Iterator[Verdict]:
         return repeated(documents, verdicts["twins"], "exact duplicate", self.against)

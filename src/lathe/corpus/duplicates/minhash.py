@@ -42,7 +42,7 @@ def sketch_of(texts: Sequence[str]) -> Sketch:
 
 
 def minima(values: Hashes, counts: Counts) -> Signatures:
-    """The least of the shingles of each text in each of the orders; 0 for a text without shingles.  [D, BANDS * ROWS]"""
+    """The least shingle of each text in each of the orders; 0 for a text without shingles.  [D, BANDS * ROWS]"""
     if library() is not None:
         return native.minima(values, counts, _factors())
     return minima_by_numpy(values, counts)

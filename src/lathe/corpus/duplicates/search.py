@@ -1,9 +1,9 @@
 """The search for near duplicates among any number of documents, on disk and within some memory.
 
-A document is dropped where an earlier one that stays is proved to be similar. Which pairs are tried is found in rounds:
-each document that would stay is compared with the first one that would in each of its buckets, and with the one before
-it. Who stays is then judged anew over all pairs proved so far, until a round proves nothing more. So the work grows with
-the number of documents, not with its square, however large a bucket is.
+A document is dropped where an earlier one that stays is proved to be similar. Which pairs are tried is found in
+rounds: each document that would stay is compared with the first one that would in each of its buckets, and with the one
+before it. Who stays is then judged anew over all pairs proved so far, until a round proves nothing more. So the work
+grows with the number of documents, not with its square, however large a bucket is.
 
 A pair (earlier, later) is one number, later * N + earlier: sorted, pairs stand in the order in which they are judged.
 """
