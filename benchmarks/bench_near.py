@@ -2,11 +2,11 @@
 
     python benchmarks/bench_near.py --peer VENV/bin/python      # a venv with `pip install datasketch rensa`
 
-Every round times Lathe, rensa (both ways that it offers for whole sets) and datasketch (on the first 2,000 documents,
-its rate taken for the whole), one after another on one core; ratios are of medians. Lathe's clock covers what the corpus
-stage does: sketches written to disk, a decision over them, every dropped document proved to be like one that stays.
-Decisions of all are compared with those of exact Jaccard similarities: a join over all documents that knows nothing of
-Lathe's hashes.
+Every round times Lathe, rensa (both ways that it offers for whole sets) and datasketch (both ways, on the first 2,000
+documents, its rate taken for the whole), one after another on one core; ratios are of medians. Lathe's clock covers what
+the corpus stage does: sketches written to disk, a decision over them, every dropped document proved to be like one that
+stays. Decisions of all are compared with those of exact Jaccard similarities: a join over all documents that knows
+nothing of Lathe's hashes.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from common import write_result
-from peer_near import SIZE, THRESHOLD
+from peer_near import SIZE, THRESHOLD, WAYS
 from planted import planted, write
 from safetensors.numpy import load_file, save_file
 
@@ -134,7 +134,7 @@ def measure(python: str, rounds: int, count: int) -> dict[str, object]:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "texts.jsonl"
         write(texts, file)
-        ways = {"rensa": count, "rensa in batches": count, "datasketch": min(SAMPLE, count)}
+        ways = dict.fromkeys(WAYS, count) | dict.fromkeys(("datasketch", "datasketch in batches"), min(SAMPLE, count))
         seconds, kept = defaultdict[str, list[float]](list), dict[str, list[int]]()
         by_lathe(texts[:100])  # compiles
         for _ in range(rounds):

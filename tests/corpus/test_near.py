@@ -24,7 +24,7 @@ from lathe.corpus.duplicates.shingles import SIZE, shingles
 from lathe.corpus.protocol import Dropped
 
 needs_library = pytest.mark.skipif(library() is None, reason="no compiled operations")
-MIXED = st.text(alphabet="ab c,. 好北京ก\n😀éİΣ_1", max_size=40)
+MIXED = st.text(alphabet="aAbZ c,. 好北京ก\n😀éİΣ_1", max_size=40)
 
 
 def reference(text: str) -> set[tuple[str, ...]]:

@@ -8,6 +8,11 @@ enum { BREAK, LETTER, ALONE };
 typedef uint64_t quads __attribute__((vector_size(64)));
 #define QUADS 8
 #define LATIN 256
+#define SHORT 32 /* characters of a word whose powers are at hand */
+
+typedef struct {
+    uint64_t latin[LATIN], power[SHORT];
+} tables;
 
 static inline uint64_t mixed_word(uint64_t x) { /* splitmix64 */
     uint64_t z = x + 0x9E3779B97F4A7C15u;
@@ -17,32 +22,34 @@ static inline uint64_t mixed_word(uint64_t x) { /* splitmix64 */
 }
 
 /* Hashes of the words between `at` and `stop`, one after another; returns how many. */
-static int64_t words_of(const uint32_t *codes, int64_t at, int64_t stop, const uint8_t *kinds, const uint64_t *latin,
+static int64_t words_of(const uint32_t *codes, int64_t at, int64_t stop, const uint8_t *kinds, const tables *known,
                         uint64_t *words) {
     int64_t found = 0;
     while (at < stop) {
         uint32_t code = codes[at++];
         int kind = code > 0xFFFF ? ALONE : kinds[code];
         if (kind == BREAK) continue;
-        uint64_t hash = code < LATIN ? latin[code] : mixed_word(code), power = BASE;
+        uint64_t hash = code < LATIN ? known->latin[code] : mixed_word(code), power = 1;
+        int64_t start = at - 1;
         while (kind == LETTER && at < stop && (code = codes[at]) <= 0xFFFF && kinds[code] == LETTER) {
-            hash += (code < LATIN ? latin[code] : mixed_word(code)) * power;
-            power *= BASE;
-            at++;
+            int64_t place = at++ - start;
+            power = place < SHORT ? known->power[place] : power * BASE;
+            hash += (code < LATIN ? known->latin[code] : mixed_word(code)) * power;
         }
         words[found++] = mixed_word(hash);
     }
     return found;
 }
 
-/* codes: texts one after another, text t up to ends[t]. values: room for as many numbers as there are codes. */
+/* codes: texts one after another, text t up to ends[t]; what is ASCII in any case, the rest in lower case. values: room for as many numbers as there are codes. */
 void shingles(const uint32_t *codes, const int64_t *ends, int64_t texts, const uint8_t *kinds, int64_t most,
               uint64_t *values, int64_t *counts) {
-    uint64_t latin[LATIN];
-    for (int code = 0; code < LATIN; code++) latin[code] = mixed_word(code);
+    tables known = {.power = {1}};
+    for (int code = 0; code < LATIN; code++) known.latin[code] = mixed_word(code >= 'A' && code <= 'Z' ? code + 32 : code);
+    for (int place = 1; place < SHORT; place++) known.power[place] = known.power[place - 1] * BASE;
     int64_t at = 0;
     for (int64_t t = 0; t < texts; t++) {
-        int64_t words = words_of(codes, at, ends[t], kinds, latin, values);
+        int64_t words = words_of(codes, at, ends[t], kinds, &known, values);
         int64_t size = words < most ? words : most;
         counts[t] = words ? words - size + 1 : 0;
         for (int64_t i = 0; i < counts[t]; i++) {

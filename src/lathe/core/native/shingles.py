@@ -15,13 +15,14 @@ SIGNATURE = 64
 def shingles(codes: Array, ends: Array, kinds: Array, size: int) -> tuple[Array, Array]:
     """Hashes of the word n-grams of texts, and how many each text has.  [S] uint64, [D] int64
 
-    ``codes`` [C] uint32: code points of all texts; ``ends`` [D] int64: where each one ends; ``kinds`` [65536] uint8.
+    ``codes`` [C] uint32: code points of all texts, in lower case but for ASCII; ``ends`` [D] int64: where each one ends;
+    ``kinds`` [65536] uint8: what each code point of the basic plane is.
     """
     values, counts = np.empty(len(codes), np.uint64), np.empty(len(ends), np.int64)
     operations().shingles(
         _at(codes), _at(ends), _size(ends), _at(kinds), ctypes.c_int64(size), _at(values), _at(counts)
     )
-    return values[: counts.sum()].copy(), counts
+    return values[: counts.sum()], counts
 
 
 def minima(values: Array, counts: Array, factors: Array) -> Array:

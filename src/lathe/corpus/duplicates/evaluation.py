@@ -1,7 +1,7 @@
 """Decontamination: documents that hold rows of evaluation data leave the corpus (Brown et al., 2020, appendix C).
 
-Every text in a row of an evaluation file (question, choices, context, messages ...) is cut into word n-grams; a document
-that has one of them word by word is taken for a copy. A text shorter than that is looked for as a whole.
+Every text in a row of an evaluation file (question, choices, context, messages ...) is cut into word n-grams; a
+document that has one of them word by word is taken for a copy. A text shorter than that is looked for as a whole.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ class DropContaminated:
     words: int = Field(13, ge=2)
     """Words, or characters of Chinese, that are the same one after another."""
     min_words: int = Field(8, ge=1)
-    """A text of fewer words than ``words`` is looked for as a whole if it has so many; shorter ones are in any corpus."""
+    """A shorter text of an evaluation file is looked for as a whole if it has so many; what is shorter is anywhere."""
 
     def __post_init__(self) -> None:
         if self.min_words > self.words:
@@ -142,16 +142,26 @@ def _make(files: Sequence[Path], size: int, shortest: int, folder: Path) -> None
     if not found:
         names = ", ".join(map(str, files))
         raise DataError(f"{names}: no text has {shortest} words or more; nothing to look for: choose a lower min_words")
+    _save(
+        folder,
+        {
+            length: (np.concatenate([values for values, _ in parts]), np.concatenate([rows for _, rows in parts]))
+            for length, parts in found.items()
+        },
+    )
+
+
+def _save(folder: Path, grams: dict[int, tuple[Hashes, Numbers]]) -> None:
+    """Each n-gram once, with the first of its rows; the folder is whole or not there."""
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with TemporaryDirectory(dir=folder.parent) as scratch:
         made = Path(scratch) / "index"
         made.mkdir()
-        for length, parts in found.items():
-            values, first = np.unique(np.concatenate([values for values, _ in parts]), return_index=True)
-            rows = np.concatenate([rows for _, rows in parts])[first]
+        for length, (every, rows) in grams.items():
+            values, first = np.unique(every, return_index=True)
             slots = np.zeros(1 << (SLOTS * len(values)).bit_length(), np.bool_)
             slots[_slot(values, len(slots))] = True
-            for name, numbers in (("values", values), ("rows", rows), ("slots", slots)):
+            for name, numbers in (("values", values), ("rows", rows[first]), ("slots", slots)):
                 np.save(made / f"{length}-{name}.npy", numbers)
         try:
             os.rename(made, folder)

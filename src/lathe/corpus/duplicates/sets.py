@@ -44,10 +44,11 @@ class Sets:
                 places = first + np.flatnonzero(wanted[first : first + some.count])
                 chosen = (document for document, is_wanted in self._with(some, wanted, first) if is_wanted)
                 for run, place in _aligned(_runs(chosen) if len(places) else (), places):
-                    for index, values in zip(place.tolist(), _sets(run), strict=True):
-                        values.tofile(stream)
-                        self.starts[index], self.sizes[index] = at, len(values)
-                        at += len(values)
+                    sets = _sets(run)
+                    np.concatenate(sets).tofile(stream)
+                    self.sizes[place] = sizes = np.array([len(values) for values in sets])
+                    self.starts[place] = at + np.cumsum(sizes) - sizes
+                    at += int(sizes.sum())
                 first += some.count
                 meter.advance(some.count)
 

@@ -39,7 +39,7 @@ class Shingles(NamedTuple):
 
 def shingles(texts: Sequence[str], size: int = SIZE) -> Shingles:
     """Word n-grams of ``size``, in order, from many texts."""
-    lowered = [text.lower() for text in texts]
+    lowered = [text if text.isascii() else text.lower() for text in texts]  # for the others `_shingles` and C do it
     ends = np.cumsum([len(text) + 1 for text in lowered], dtype=np.int64)
     joined = "\n".join([*lowered, ""]) if lowered else ""  # each text ends with a break
     codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
@@ -49,7 +49,7 @@ def shingles(texts: Sequence[str], size: int = SIZE) -> Shingles:
 
 
 def _shingles(codes: Codes, ends: Counts, most: int) -> Shingles:
-    words, owners = _words(codes, ends)
+    words, owners = _words(np.where((codes >= ord("A")) & (codes <= ord("Z")), codes + 32, codes), ends)
     owner_counts = np.bincount(owners, minlength=len(ends))  # [D] words of each text
     values, texts_of = [], []
     for size in range(1, most + 1):
