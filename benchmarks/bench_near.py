@@ -3,9 +3,9 @@
     python benchmarks/bench_near.py --peer VENV/bin/python      # a venv with `pip install datasketch rensa`
 
 Every round times Lathe, rensa (both ways that it offers for whole sets) and datasketch (both ways, on the first 2,000
-documents, its rate taken for the whole), one after another on one core; ratios are of medians. Lathe's clock covers what
-the corpus stage does: sketches written to disk, a decision over them, every dropped document proved to be like one that
-stays. Decisions of all are compared with those of exact Jaccard similarities: a join over all documents that knows
+documents, its rate taken for the whole), one after another on one core; ratios are of medians. Lathe's clock covers
+what the corpus stage does: sketches written to disk, a decision over them, every dropped document proved to be like one
+that stays. Decisions of all are compared with those of exact Jaccard similarities: a join over all documents that knows
 nothing of Lathe's hashes.
 """
 

@@ -138,7 +138,7 @@ def test_the_sample_has_all_that_a_corpus_can_have(expected):
 
 def test_what_is_done_is_not_done_again(texts, tmp_path, expected, monkeypatch):
     out = tmp_path / "out"
-    assert killed_after(150, recipe(texts, processes=1), out)
+    assert killed_after(185, recipe(texts, processes=1), out)
     done = {file: file.stat().st_mtime_ns for file in (out.with_name("out.work") / "checkpoints").glob("*/*.json")}
     assert len(done) > 5
     seen = {}

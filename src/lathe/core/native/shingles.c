@@ -1,4 +1,4 @@
-/* Shingles of texts, their minima, and what sets of them share: `lathe.corpus.shingles` and `near` define each in numpy,
+/* Shingles of texts, their minima, and what sets of them share: `lathe.corpus.duplicates` defines each in numpy too,
    and the results are the same, bit for bit. One thread: whoever has more texts has more processes. */
 
 #include "vectors.h"
@@ -14,14 +14,18 @@ typedef struct {
     uint64_t latin[LATIN], power[SHORT];
 } tables;
 
-static inline uint64_t mixed_word(uint64_t x) { /* splitmix64 */
-    uint64_t z = x + 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
+#define MIX(z) /* splitmix64, of a number or of eight */ \
+    z += 0x9E3779B97F4A7C15u; \
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u; \
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu; \
+    z ^= z >> 31;
+
+static inline uint64_t mixed_word(uint64_t z) {
+    MIX(z)
+    return z;
 }
 
-/* Hashes of the words between `at` and `stop`, one after another; returns how many. */
+/* Hashes, to be mixed, of the words between `at` and `stop`, one after another; returns how many. */
 static int64_t words_of(const uint32_t *codes, int64_t at, int64_t stop, const uint8_t *kinds, const tables *known,
                         uint64_t *words) {
     int64_t found = 0;
@@ -36,9 +40,38 @@ static int64_t words_of(const uint32_t *codes, int64_t at, int64_t stop, const u
             power = place < SHORT ? known->power[place] : power * BASE;
             hash += (code < LATIN ? known->latin[code] : mixed_word(code)) * power;
         }
-        words[found++] = mixed_word(hash);
+        words[found++] = hash;
     }
     return found;
+}
+
+static void mix_all(uint64_t *values, int64_t count) {
+    int64_t i = 0;
+    for (quads some; i + QUADS <= count; i += QUADS) {
+        memcpy(&some, values + i, sizeof some);
+        MIX(some)
+        memcpy(values + i, &some, sizeof some);
+    }
+    for (; i < count; i++) values[i] = mixed_word(values[i]);
+}
+
+/* Of each `size` words in a row their hash, in place of the first one, which is not needed any more. */
+static void grams_of(uint64_t *values, int64_t count, int64_t size) {
+    int64_t i = 0;
+    for (quads total, some; i + QUADS <= count; i += QUADS) {
+        total = (quads){};
+        for (int64_t j = 0; j < size; j++) {
+            memcpy(&some, values + i + j, sizeof some);
+            total = total * BASE + some;
+        }
+        MIX(total)
+        memcpy(values + i, &total, sizeof total);
+    }
+    for (; i < count; i++) {
+        uint64_t total = 0;
+        for (int64_t j = 0; j < size; j++) total = total * BASE + values[i + j];
+        values[i] = mixed_word(total);
+    }
 }
 
 /* codes: texts one after another, text t up to ends[t]; what is ASCII in any case, the rest in lower case. values: room for as many numbers as there are codes. */
@@ -52,31 +85,27 @@ void shingles(const uint32_t *codes, const int64_t *ends, int64_t texts, const u
         int64_t words = words_of(codes, at, ends[t], kinds, &known, values);
         int64_t size = words < most ? words : most;
         counts[t] = words ? words - size + 1 : 0;
-        for (int64_t i = 0; i < counts[t]; i++) {
-            uint64_t total = 0;
-            for (int64_t j = 0; j < size; j++) total = total * BASE + values[i + j];
-            values[i] = mixed_word(total); /* its word is not needed any more */
-        }
+        mix_all(values, words);
+        grams_of(values, counts[t], size);
         values += counts[t];
         at = ends[t];
     }
 }
 
-/* out [texts, 64]: for each factor the upper half of the least product, 0 for a text without shingles. */
-void minima(const uint64_t *values, const int64_t *counts, int64_t texts, const uint64_t *factors, uint32_t *out) {
-    quads factor[64 / QUADS], least[64 / QUADS];
+/* out [texts, 64]: for each factor the least product with the upper half of a value, 0 for a text without any. */
+void minima(const uint64_t *values, const int64_t *counts, int64_t texts, const uint32_t *factors, uint32_t *out) {
+    words factor[64 / LANES], least[64 / LANES];
     memcpy(factor, factors, sizeof factor);
     for (int64_t t = 0; t < texts; t++, out += 64) {
-        for (int q = 0; q < 64 / QUADS; q++) least[q] = (quads){} - (counts[t] > 0);
+        for (int v = 0; v < 64 / LANES; v++) least[v] = (words){} - (counts[t] > 0);
         for (int64_t i = 0; i < counts[t]; i++) {
-            quads value = (quads){} + *values++;
-            for (int q = 0; q < 64 / QUADS; q++) {
-                quads product = value * factor[q], lower = (quads)(product < least[q]);
-                least[q] = (product & lower) | (least[q] & ~lower);
+            words value = (words){} + (uint32_t)(*values++ >> 32);
+            for (int v = 0; v < 64 / LANES; v++) {
+                words product = value * factor[v], lower = (words)(product < least[v]);
+                least[v] = (product & lower) | (least[v] & ~lower);
             }
         }
-        for (int q = 0; q < 64 / QUADS; q++)
-            for (int l = 0; l < QUADS; l++) out[q * QUADS + l] = least[q][l] >> 32;
+        memcpy(out, least, sizeof least);
     }
 }
 

@@ -15,8 +15,8 @@ SIGNATURE = 64
 def shingles(codes: Array, ends: Array, kinds: Array, size: int) -> tuple[Array, Array]:
     """Hashes of the word n-grams of texts, and how many each text has.  [S] uint64, [D] int64
 
-    ``codes`` [C] uint32: code points of all texts, in lower case but for ASCII; ``ends`` [D] int64: where each one ends;
-    ``kinds`` [65536] uint8: what each code point of the basic plane is.
+    ``codes`` [C] uint32: code points of all texts, in lower case but for ASCII; ``ends`` [D] int64: where each
+    one ends; ``kinds`` [65536] uint8: what each code point of the basic plane is.
     """
     values, counts = np.empty(len(codes), np.uint64), np.empty(len(ends), np.int64)
     operations().shingles(
@@ -26,7 +26,7 @@ def shingles(codes: Array, ends: Array, kinds: Array, size: int) -> tuple[Array,
 
 
 def minima(values: Array, counts: Array, factors: Array) -> Array:
-    """For each text and factor the upper half of the least product.  [D, SIGNATURE] uint32"""
+    """For each text and factor (uint32) the least product with the upper half of a value.  [D, SIGNATURE] uint32"""
     out = np.empty((len(counts), SIGNATURE), np.uint32)
     operations().minima(_at(values), _at(counts), _size(counts), _at(factors), _at(out))
     return out

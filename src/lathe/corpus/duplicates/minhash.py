@@ -53,9 +53,9 @@ def minima_by_numpy(values: Hashes, counts: Counts) -> Signatures:
     signatures = np.zeros((len(counts), BANDS * ROWS), np.uint32)
     if len(owners):
         starts = np.concatenate(([0], np.cumsum(counts[owners])[:-1]))
+        halves = (values >> np.uint64(32)).astype(np.uint32)
         for column, factor in enumerate(_factors()):
-            products = (values * factor >> np.uint64(32)).astype(np.uint32)
-            signatures[owners, column] = np.minimum.reduceat(products, starts)
+            signatures[owners, column] = np.minimum.reduceat(halves * factor, starts)
     return signatures
 
 
@@ -84,6 +84,6 @@ def shared_by_numpy(values: Hashes, starts: Counts, sizes: Counts, pairs: Counts
     return np.array(common, np.int64)
 
 
-def _factors() -> Hashes:
+def _factors() -> Signatures:
     """Odd multipliers: each orders the (already mixed) shingles in its own way (Dietzfelbinger et al., 1997)."""
-    return mix(np.arange(BANDS * ROWS, dtype=np.uint64)) | np.uint64(1)
+    return mix(np.arange(BANDS * ROWS, dtype=np.uint64)).astype(np.uint32) | np.uint32(1)

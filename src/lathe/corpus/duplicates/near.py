@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from lathe.core.recipe import recipe
+from lathe.core.report import quiet
 from lathe.core.types import Document
 from lathe.corpus.duplicates.clusters import clusters
 from lathe.corpus.duplicates.earlier import NONE, earlier, own_twins, repeated, sketches
@@ -58,7 +59,7 @@ class InMemory:
 
 def near_duplicates(texts: Sequence[str], threshold: float) -> dict[int, int]:
     """Index of each near duplicate -> the earlier text that it repeats and that stays."""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, quiet():
         room = Room(Path(folder), MEMORY)
         twins = Search([InMemory(texts)], 0, threshold, room).twins([sketch_of(texts)._asdict()])
         found = np.flatnonzero(twins != NONE)

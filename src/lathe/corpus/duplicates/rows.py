@@ -30,8 +30,9 @@ class Parts:
 
     def append(self, rows: Rows, index: int) -> None:
         """Append all rows to one part."""
-        with self._file(index).open("ab") as stream:
-            rows.tofile(stream)
+        if len(rows):
+            with self._file(index).open("ab") as stream:
+                rows.tofile(stream)
 
     def read(self, index: int, most: int) -> Iterator[Rows]:
         """The rows of a part in the order in which they came, at most so many at a time."""
@@ -57,9 +58,13 @@ class Parts:
 def mapped(folder: Path, name: str, dtype: type, count: int) -> np.ndarray[Any, Any]:
     """``count`` zeros in a new file, which the system may write out when memory is short.
 
-    The disk is asked for the room now, with an error where there is none: later that would end the process.
+    Where the system can, the disk is asked for the room now, with an error if there is none: later that would end the
+    process.
     """
     size = max(count, 1) * np.dtype(dtype).itemsize
     with (folder / name).open("wb") as stream:
-        os.posix_fallocate(stream.fileno(), 0, size)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(stream.fileno(), 0, size)
+        else:
+            stream.truncate(size)
     return np.asarray(np.memmap(folder / name, dtype, "r+"))[:count]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lathe.core.report import progress
 from lathe.corpus.duplicates.earlier import NONE
 from lathe.corpus.duplicates.minhash import BANDS, ROWS, SLACK, Booleans, buckets_of
 from lathe.corpus.duplicates.rows import Parts, Places, Rows, mapped
@@ -65,14 +66,15 @@ class Search:
         """Rows (bucket, place) of all documents that have words; the signatures are written down on the way."""
         parts = Parts(self.room.folder, "buckets", 1 + self.count * BANDS * BUCKET_BYTES // self.room.memory, width=2)
         start = 0
-        with signatures.open("wb") as stream:
+        with signatures.open("wb") as stream, progress("near duplicates: sketches", self.count, "documents") as meter:
             for arrays in sketches:
                 arrays["signatures"].tofile(stream)
                 places = np.flatnonzero(arrays["has_words"])
-                for band in buckets_of(arrays["signatures"][places]):
-                    rows = np.column_stack((band, (start + places).astype(np.uint64)))
-                    parts.add(rows, _spread(band, parts.count))
+                found = buckets_of(arrays["signatures"][places]).ravel()
+                rows = np.column_stack((found, np.tile((start + places).astype(np.uint64), BANDS)))
+                parts.add(rows, _spread(found, parts.count))
                 start += len(arrays["has_words"])
+                meter.advance(len(arrays["has_words"]))
         return parts
 
     def _only(self, buckets: Parts, linked: Booleans) -> Parts:
@@ -154,12 +156,14 @@ def _neighbours(runs: Iterable[Rows], twins: Places) -> Iterator[tuple[Places, P
     held = np.zeros((0, 2), np.uint64)
     for run in runs:
         rows = np.concatenate((held, run[twins[run[:, 1].astype(np.int64)] == NONE]))
-        rows = rows[np.argsort(rows[:, 0], kind="stable")]  # stable: inside a bucket in the order of places
-        repeats = np.concatenate(([False], rows[1:, 0] == rows[:-1, 0]))[: len(rows)]
-        places = rows[:, 1].astype(np.int64)
-        leaders = np.maximum.accumulate(np.where(repeats, 0, np.arange(len(rows))))
-        later = np.flatnonzero(repeats)
-        yield places[leaders[later]], places[later]
-        yield places[later - 1], places[later]
-        is_last = np.concatenate((~repeats[1:], [True]))[: len(rows)]
-        held = rows[~repeats | is_last]
+        rows = rows[np.argsort(rows[:, 0])]
+        same = np.concatenate(([False], rows[1:, 0] == rows[:-1, 0], [False]))  # as the row before
+        alone = ~(same[:-1] | same[1:])[: len(rows)]
+        found = rows[~alone]
+        found = found[np.lexsort((found[:, 1], found[:, 0]))]  # inside a bucket in the order of places
+        is_first = np.concatenate(([True], found[1:, 0] != found[:-1, 0]))[: len(found)]
+        is_last = np.concatenate((found[1:, 0] != found[:-1, 0], [True]))[: len(found)]
+        leaders = np.maximum.accumulate(np.where(is_first, np.arange(len(found)), 0))
+        places, later = found[:, 1].astype(np.int64), np.flatnonzero(~is_first)
+        yield np.concatenate((places[leaders[later]], places[later - 1])), np.tile(places[later], 2)
+        held = np.concatenate((rows[alone], found[is_first | is_last]))
