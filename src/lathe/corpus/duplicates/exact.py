@@ -75,9 +75,8 @@ class DropRepeatedParts:
     def decide(self, shards: Sequence[Sketched], room: Room) -> Decision:
         found, counts = Parts(room.folder, "digests", count=1, width=2), list[int]()
         for arrays in sketches(self, earlier(self.against), shards):
-            digests = arrays["digests"]
-            found.add(digests, np.zeros(len(digests), np.int64))
-            counts.append(len(digests))
+            found.append(arrays["digests"], 0)
+            counts.append(len(arrays["digests"]))
         twins = first_of_equals(found.read(0, 2**16), sum(counts), room)
         own = counts[len(counts) - len(shards) :]
         stops = (sum(counts) - sum(own) + np.cumsum(own, dtype=np.int64)).tolist()

@@ -133,9 +133,10 @@ class Search:
         twins[:] = NONE
         for part in range(proved.count):
             pairs = self._places(np.sort(proved.whole(part), axis=0))
-            for earlier, later in pairs.tolist():
-                if twins[earlier] == NONE == twins[later]:
-                    twins[later] = earlier
+            for start in range(0, len(pairs), AT_ONCE):  # as Python's numbers, pairs take ten times the memory
+                for earlier, later in pairs[start : start + AT_ONCE].tolist():
+                    if twins[earlier] == NONE == twins[later]:
+                        twins[later] = earlier
 
     def _places(self, pairs: Rows) -> Places:
         """(earlier, later) of each pair.  [P, 2]"""
