@@ -157,6 +157,27 @@ def test_parts_of_a_file_take_the_text_from_the_same_column(tmp_path: Path, monk
     assert [item.line for item in items if isinstance(item, Bad)] == list(range(1, 10))
 
 
+@pytest.mark.parametrize("size", [100, 10**6])
+def test_the_column_that_was_taken_for_the_text_is_told(tmp_path, monkeypatch, capsys, size: int):
+    monkeypatch.setattr("lathe.corpus.files.UNIT_BYTES", size)
+    asked = [{"question": text, "context": "beside it"} for text in ENGLISH]
+    files = [rows(tmp_path / name, *asked) for name in ("a.jsonl", "b.jsonl")]
+    source = {"kind": "files", "paths": list(map(str, files))}
+    assert corpus(tmp_path / "c", source=source).manifest.scores["text columns"] == {"question": 2}
+    assert "taken for the text: question (in 2)" in capsys.readouterr().err
+    named = corpus(tmp_path / "d", source=source | {"text": "question"})
+    assert "text columns" not in named.manifest.scores
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path):
+    paths = [tmp_path / name for name in ("x/one/a.txt", "x/two/a.txt", "y/two/a.txt", "y/two/b.txt")]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("some words", "utf-8")
+    (unit,) = Files(paths=(paths[0], paths[1].parent, *paths[2:])).units()
+    assert [piece.name for piece in unit.pieces] == ["one/a.txt", "x/two/a.txt", "y/two/a.txt", "b.txt"]
+
+
 def test_a_column_that_is_not_there_is_named(tmp_path: Path):
     source = {"kind": "files", "paths": [str(rows(tmp_path / "a.jsonl", {"text": "x"}))], "text": "body"}
     with pytest.raises(DataError, match=r"a\.jsonl: .*'body'"):

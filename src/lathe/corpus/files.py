@@ -1,7 +1,8 @@
 """A team's own files as a source of documents."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -62,7 +63,7 @@ class Files:
     def units(self) -> list["Pieces"]:
         found = [file for path in self.paths for file in _expanded(path)]
         files = {file.path: file.name for one in found for file in (_files_in(one) if one.path.is_dir() else [one])}
-        pieces = [piece for path, name in files.items() for piece in self._cut(path, name)]
+        pieces = [piece for path, name in _told_apart(files).items() for piece in self._cut(path, name)]
         return [Pieces(_name_of(some), sum(piece.size for piece in some), some) for some in _together(pieces)]
 
     def read(self, unit: "Pieces") -> Iterator[Item]:
@@ -130,6 +131,18 @@ def _files_in(folder: Named) -> list[Named]:
     if not found:
         raise DataError(f"{folder.path}: there is no file in this folder (source.paths); hidden ones are not read")
     return [Named(file, file.relative_to(folder.path).as_posix()) for file in found]
+
+
+def _told_apart(files: Mapping[Path, str]) -> Mapping[Path, str]:
+    """Names with as many folders as it takes where several files would have the same: an id is one document's."""
+    shared = {name for name, count in Counter(files.values()).items() if count > 1}
+    longer = {path: _with_folder(path, name) if name in shared else name for path, name in files.items()}
+    return files if longer == files else _told_apart(longer)
+
+
+def _with_folder(path: Path, name: str) -> str:
+    parts = path.absolute().parts
+    return "/".join(parts[-min(name.count("/") + 2, len(parts)) :])
 
 
 def _together(pieces: Iterable[Piece]) -> Iterator[tuple[Piece, ...]]:

@@ -29,6 +29,7 @@ from lathe.corpus.ledger import Ledger
 from lathe.corpus.processes import Workers
 from lathe.corpus.protocol import inputs_of
 from lathe.corpus.report import report
+from lathe.corpus.readers.tables import TEXT_COLUMNS
 from lathe.corpus.rules import AnyRule
 from lathe.corpus.runner import Part, Runner
 from lathe.corpus.shards import Shard
@@ -161,5 +162,8 @@ def _tell(ledger: Ledger, scores: dict[str, Any]) -> None:
     say(f"corpus: {ledger.summary()}" + " (quarantine.jsonl)" * bool(ledger.quarantined))
     for split, size in scores["splits"].items():
         say(f"  {split}: {size['documents']:,} documents, {size['bytes'] / 1e6:.1f} MB")
+    if columns := scores.get(TEXT_COLUMNS):
+        told = ", ".join(f"{name} (in {count:,})" for name, count in columns.items())
+        say(f"  columns of tables that were taken for the text: {told}; source.text names another")
     for split, counts in scores.get("labelled", {}).items():
         say(f"  classify-{split}.jsonl: " + ", ".join(f"{label} {count:,}" for label, count in counts.items()))

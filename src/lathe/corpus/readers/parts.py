@@ -11,7 +11,7 @@ from lathe.corpus.protocol import Item, Noted
 from lathe.corpus.readers.detect import detect_format
 from lathe.corpus.readers.lines import SAMPLE_BYTES, TextLines
 from lathe.corpus.readers.opened import Format, Opened, Options, open_file, peeked
-from lathe.corpus.readers.tables import row_documents, text_column
+from lathe.corpus.readers.tables import TEXT_COLUMNS, row_documents, text_column
 from lathe.corpus.readers.text import text_documents
 
 
@@ -55,6 +55,8 @@ def read_part(path: Path, name: str, part: Part) -> Iterator[Item]:
     yield from (item for item in items if not isinstance(item, Noted))
     if part.extent.first == 1:
         yield Noted("encodings", part.encoding)
+        if part.column is not None and part.options.text is None:
+            yield Noted(TEXT_COLUMNS, part.column)
 
 
 def _is_by_line(format: Format, options: Options) -> bool:

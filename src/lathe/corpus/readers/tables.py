@@ -19,6 +19,9 @@ from lathe.corpus.readers.opened import Format, Opened, Options, raising
 META = {"url": "url", "title": "title", "date": "date", "timestamp": "date", "language": "language", "lang": "language"}
 """Columns that are kept, and what they are called in a corpus."""
 
+TEXT_COLUMNS = "text columns"
+"""What is noted of each table: which of its columns was taken for the text."""
+
 LOOK_AHEAD, LOOK_AHEAD_BYTES = 1000, 1 << 22
 """Rows, and bytes of them, whose keys make up the columns of a JSONL file."""
 
@@ -77,14 +80,16 @@ def _parquet_records(path: Path) -> Iterator[Record]:
 
 def _documents(
     opened: Opened, records: Iterator[Record | Bad], options: Options, column: str | None = None
-) -> Iterator[Document | Bad]:
-    """``column`` has the text, where that is known; it is found among the columns of the first rows otherwise."""
+) -> Iterator[Item]:
+    """``column`` has the text, where that is known; it is found in the first rows otherwise, and told."""
     head: list[Record | Bad] = []
     columns: tuple[Shape, dict[str, str]] | None = (TEXT[0], {"text": column}) if column is not None else None
     if columns is None:
         head, records = _look_ahead(records)
         names = _names(head)
         columns = _find_columns(opened, names, options) if names else None
+        if columns is not None and options.text is None:
+            yield Noted(TEXT_COLUMNS, columns[1]["text"])
     for record in chain(head, records):
         if isinstance(record, Bad) or columns is None:
             yield record if isinstance(record, Bad) else _empty(opened, record)
