@@ -1,5 +1,6 @@
 """Near duplicates: found in any script, proved exactly, in linear work and little memory, against what was."""
 
+import errno
 import json
 import random
 import time
@@ -19,7 +20,7 @@ from lathe.corpus import Recipe, run
 from lathe.corpus.duplicates import DropNearDuplicates, minhash
 from lathe.corpus.duplicates import shingles as shingles_module
 from lathe.corpus.duplicates.near import near_duplicates
-from lathe.corpus.duplicates.rows import Parts
+from lathe.corpus.duplicates.rows import Parts, put
 from lathe.corpus.duplicates.shingles import SIZE, shingles
 from lathe.corpus.protocol import Dropped
 
@@ -153,6 +154,14 @@ def test_little_memory_is_kept_to_by_parts_on_disk(monkeypatch):
     assert max(held) <= 30_000
     assert len(held) > 50
     assert found == judged_by_all_pairs(texts, 0.8)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("rows", [1, 100_000])
+def test_a_full_disk_is_told_by_its_number(rows: int):
+    with pytest.raises(OSError, match="No space left") as refused, Path("/dev/full").open("wb") as stream:
+        put(np.zeros((rows, 2), np.uint64), stream)
+    assert refused.value.errno == errno.ENOSPC
 
 
 def test_a_twin_always_stays_itself():

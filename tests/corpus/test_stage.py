@@ -1,6 +1,8 @@
 """``lathe corpus`` as a whole: files or documentation in, a bundle out."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -176,6 +178,20 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path):
         path.write_text("some words", "utf-8")
     (unit,) = Files(paths=(paths[0], paths[1].parent, *paths[2:])).units()
     assert [piece.name for piece in unit.pieces] == ["one/a.txt", "x/two/a.txt", "y/two/a.txt", "b.txt"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_name_that_is_not_utf8_is_written_with_its_bytes(tmp_path: Path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    odd = Path(os.fsdecode(os.fsencode(folder) + b"/\xc4\xe3.txt"))
+    odd.write_bytes(b"one good line of words\nand one\xff that is none\n")
+    for paths in ([folder], [folder / "*.txt"]):
+        made = corpus(
+            tmp_path / f"c{len(str(paths[0]))}", source={"kind": "files", "paths": list(map(str, paths))}, steps=[]
+        )
+        assert [document.id for document in read_documents(made.path)] == [r"\xc4\xe3.txt:1"]
+        assert r"\\xc4\\xe3.txt" in (made.path / "quarantine.jsonl").read_text("utf-8")
 
 
 def test_a_column_that_is_not_there_is_named(tmp_path: Path):

@@ -32,8 +32,13 @@ def digest_of(path: Path) -> str:
         raise DataError(f"{path}: no such file or folder")
     sha = hashlib.sha256()
     for file in files_below(path):
-        sha.update(f"{file.relative_to(path).as_posix()}\0{file_digest(file)}\n".encode())
+        sha.update(os.fsencode(file.relative_to(path).as_posix()) + f"\0{file_digest(file)}\n".encode())
     return sha.hexdigest()
+
+
+def printable(path: Path) -> str:
+    r"""A path as text that any file can hold: bytes of a name that are not UTF-8 are written as ``\xff``."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
 def files_below(folder: Path) -> list[Path]:

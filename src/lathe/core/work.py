@@ -17,7 +17,7 @@ from typing import Any
 from lathe.core import parallel
 from lathe.core.bundle import Ancestor, Bundle, Manifest, is_bundle, seal
 from lathe.core.card import card
-from lathe.core.digest import digest_of, files_below, sync_folder, sync_tree, write_json
+from lathe.core.digest import digest_of, files_below, printable, sync_folder, sync_tree, write_json
 from lathe.core.disk import writing
 from lathe.core.errors import BundleError, DiskError, Stopped
 from lathe.core.recipe import differences, dump
@@ -103,7 +103,7 @@ def run_stage(
     out = Path(out)
     refuse_root_of(out)
     paths = list(dict.fromkeys(path for path in inputs if path is not None))
-    options, digests = dump(recipe), {str(path): digest_of(path) for path in paths} | dict(states)
+    options, digests = dump(recipe), {printable(path): digest_of(path) for path in paths} | dict(states)
     identity = {"stage": stage, "recipe": options, "inputs": digests}
     if out.exists() or out.is_symlink():
         return _finished(out, identity)

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from lathe.core.data.encodings import codec_of
-from lathe.core.digest import files_below
+from lathe.core.digest import files_below, printable
 from lathe.core.errors import DataError, did_you_mean
 from lathe.core.recipe import recipe
 from lathe.core.types import Document
@@ -115,7 +115,7 @@ class Pieces(Unit):
 def _expanded(path: Path) -> list[Named]:
     """A path itself, or what a pattern stands for: by its name, or by its path from where the pattern begins."""
     if path.exists():
-        return [Named(path, path.name)]
+        return [Named(path, printable(Path(path.name)))]
     if not _PATTERN.search(str(path)):
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f"{path}: no such file or folder (source.paths){did_you_mean(path.name, siblings)}")
@@ -123,14 +123,14 @@ def _expanded(path: Path) -> list[Named]:
     if not found:
         raise DataError(f"{path}: this pattern matches no file (source.paths); it is taken from {Path.cwd()}")
     fixed = next(parent for parent in path.parents if not _PATTERN.search(str(parent)))
-    return [Named(file, file.relative_to(fixed).as_posix()) for file in found]
+    return [Named(file, printable(file.relative_to(fixed))) for file in found]
 
 
 def _files_in(folder: Named) -> list[Named]:
     found = [file for file in files_below(folder.path) if not file.name.startswith(".")]
     if not found:
         raise DataError(f"{folder.path}: there is no file in this folder (source.paths); hidden ones are not read")
-    return [Named(file, file.relative_to(folder.path).as_posix()) for file in found]
+    return [Named(file, printable(file.relative_to(folder.path))) for file in found]
 
 
 def _told_apart(files: Mapping[Path, str]) -> Mapping[Path, str]:
@@ -142,7 +142,7 @@ def _told_apart(files: Mapping[Path, str]) -> Mapping[Path, str]:
 
 def _with_folder(path: Path, name: str) -> str:
     parts = path.absolute().parts
-    return "/".join(parts[-min(name.count("/") + 2, len(parts)) :])
+    return printable(Path(*parts[-min(name.count("/") + 2, len(parts)) :]))
 
 
 def _together(pieces: Iterable[Piece]) -> Iterator[tuple[Piece, ...]]:

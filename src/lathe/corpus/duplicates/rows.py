@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class Parts:
         """Append all rows to one part."""
         if len(rows):
             with self._file(index).open("ab") as stream:
-                rows.tofile(stream)
+                put(rows, stream)
 
     def read(self, index: int, most: int) -> Iterator[Rows]:
         """The rows of a part in the order in which they came, at most so many at a time."""
@@ -53,6 +53,11 @@ class Parts:
 
     def _file(self, index: int) -> Path:
         return self.folder / f"{self.name}-{index}"
+
+
+def put(numbers: np.ndarray[Any, Any], stream: BinaryIO) -> None:
+    """Write numbers as they are in memory; an error has the system's number, which that of ``tofile`` lacks."""
+    stream.write(np.ascontiguousarray(numbers).data)
 
 
 def mapped(folder: Path, name: str, dtype: type, count: int) -> np.ndarray[Any, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 from lathe.core.report import progress
 from lathe.corpus.duplicates.earlier import NONE
 from lathe.corpus.duplicates.minhash import BANDS, ROWS, SLACK, Booleans, buckets_of
-from lathe.corpus.duplicates.rows import Parts, Places, Rows, mapped
+from lathe.corpus.duplicates.rows import Parts, Places, Rows, mapped, put
 from lathe.corpus.duplicates.sets import Sets, Texts
 from lathe.corpus.protocol import Arrays, Room
 
@@ -68,7 +68,7 @@ class Search:
         start = 0
         with signatures.open("wb") as stream, progress("near duplicates: sketches", self.count, "documents") as meter:
             for arrays in sketches:
-                arrays["signatures"].tofile(stream)
+                put(arrays["signatures"], stream)
                 places = np.flatnonzero(arrays["has_words"])
                 found = buckets_of(arrays["signatures"][places]).ravel()
                 rows = np.column_stack((found, np.tile((start + places).astype(np.uint64), BANDS)))

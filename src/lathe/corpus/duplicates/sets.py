@@ -10,7 +10,7 @@ import numpy as np
 from lathe.core.report import progress
 from lathe.core.types import Document
 from lathe.corpus.duplicates.minhash import Booleans, shared
-from lathe.corpus.duplicates.rows import Places, mapped
+from lathe.corpus.duplicates.rows import Places, mapped, put
 from lathe.corpus.duplicates.shingles import CHUNK, Counts, Hashes, shingles
 
 BITS = np.uint64(48)
@@ -48,7 +48,7 @@ class Sets:
                 chosen = (document for document, is_wanted in self._with(some, wanted, first) if is_wanted)
                 for run, place in _aligned(_runs(chosen) if len(places) else (), places):
                     values, sizes = _sets(run)
-                    values.tofile(stream)
+                    put(values, stream)
                     self.sizes[place] = sizes
                     self.starts[place] = at + np.cumsum(sizes) - sizes
                     at += len(values)

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from lathe.core.data import Bad
 from lathe.core.data.source import CHUNK_BYTES, GAP, BrokenStreamError, compression_of, content, decompressed
+from lathe.core.digest import printable
 from lathe.core.errors import DataError
 
 HEAD_BYTES = 1 << 16
@@ -57,8 +58,8 @@ def open_file(path: Path, name: str) -> Opened:
             file.read(1)
     except OSError as error:
         raise DataError(f"{path}: not readable: {error.strerror}") from None
-    opened = open_stream(content(path, None), name, str(path))
-    return opened if opened.depth else Opened(name, str(path), opened.head, opened.chunks, path)
+    opened = open_stream(content(path, None), name, printable(path))
+    return opened if opened.depth else Opened(name, opened.file, opened.head, opened.chunks, path)
 
 
 def open_stream(chunks: Iterator[bytes], name: str, file: str, depth: int = 0) -> Opened:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lathe.core.data.encodings import UnreadableError, detect, name
 from lathe.core.data.source import BrokenStreamError, Range, content, ranges
+from lathe.core.digest import printable
 from lathe.corpus.protocol import Item, Noted
 from lathe.corpus.readers.detect import detect_format
 from lathe.corpus.readers.lines import SAMPLE_BYTES, TextLines
@@ -46,7 +47,7 @@ def parts_of(path: Path, name: str, options: Options, size: int) -> list[Part]:
 
 def read_part(path: Path, name: str, part: Part) -> Iterator[Item]:
     """The documents of some lines: those, with all the rest, that ``read_file`` has of the whole file."""
-    opened = Opened(name, str(path), b"", content(path, extent=part.extent), path)
+    opened = Opened(name, printable(path), b"", content(path, extent=part.extent), path)
     lines = TextLines(opened.chunks, part.options.codec, part.extent.first - 1, part.extent.start)
     if part.format == "jsonl":
         items = row_documents(opened, lines, part.options, part.format, part.column)
