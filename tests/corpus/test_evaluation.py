@@ -135,5 +135,10 @@ def test_an_evaluation_file_with_nothing_to_look_for_is_refused(tmp_path: Path):
     file = write_rows(tmp_path / "labels.jsonl", [{"text": "yes"}])
     with pytest.raises(DataError, match=r"labels\.jsonl: no text has 8 words or more"):
         verdict(DropContaminated(against=(file,)), "x")
+    (tmp_path / "text.txt").write_text("some words", encoding="utf-8")
+    values = {"source": {"kind": "files", "paths": [str(tmp_path / "text.txt")]}}
+    with pytest.raises(DataError, match="nothing to look for"):
+        run(parse(Recipe, values | {"steps": [{"kind": "drop_contaminated", "against": [str(file)]}]}), tmp_path / "c")
+    assert not (tmp_path / "c.work").exists()
     with pytest.raises(RecipeError, match="min_words 9 is more than words 5"):
         DropContaminated(against=(file,), words=5, min_words=9)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lathe.core.errors import BundleError
 from lathe.core.recipe import parse
 from lathe.core.scripts import has_words
 from lathe.core.types import Document
@@ -90,6 +91,14 @@ def test_what_an_earlier_corpus_has_is_dropped(tmp_path: Path, step: dict[str, A
     reason = "exact duplicate of an earlier corpus" if "exact" in step["kind"] else "only repeated lines"
     assert new.manifest.scores["dropped"] == {reason: 3}
     assert new.manifest.scores["kept"] == 1
+
+
+@pytest.mark.parametrize("kind", ["drop_exact_duplicates", "drop_near_duplicates", "drop_repeated_parts"])
+def test_what_is_no_corpus_is_refused_before_anything_is_read(tmp_path: Path, kind: str):
+    (tmp_path / "no").mkdir()
+    with pytest.raises(BundleError, match="no"):
+        corpus(tmp_path, "new", ["text"], {"kind": kind, "against": [str(tmp_path / "no")]})
+    assert not (tmp_path / "new.work").exists()
 
 
 def test_the_first_of_equal_documents_of_this_corpus_is_not_taken_for_an_earlier_one(tmp_path: Path):

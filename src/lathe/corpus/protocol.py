@@ -92,7 +92,11 @@ class Source(Protocol[U]):
 
 
 class LocalStep(Protocol):
-    """A rule on one document. A rule that reads files also has ``inputs()``, as a source has."""
+    """A rule on one document.
+
+    A rule that reads files also has ``inputs()``, as a source has, and ``prepare()``, which looks at them before any
+    document is read: it raises what is wrong with them, and makes of them what all processes share.
+    """
 
     @property
     def kind(self) -> str: ...
@@ -130,7 +134,7 @@ class Decision(NamedTuple):
 class GlobalStep(Protocol):
     """A rule that compares documents. A document's *place* is its number over all shards in order, from 0.
 
-    One that reads files also has ``inputs()``, as a source has.
+    One that reads files also has ``inputs()`` and ``prepare()``, as a local step has.
     """
 
     @property
@@ -152,3 +156,9 @@ Step: TypeAlias = LocalStep | GlobalStep
 def inputs_of(step: Step) -> list[Path]:
     """The files that a step reads."""
     return list(step.inputs()) if hasattr(step, "inputs") else []
+
+
+def prepare(step: Step) -> None:
+    """Look at the files that a step reads."""
+    if hasattr(step, "prepare"):
+        step.prepare()

@@ -27,9 +27,9 @@ from lathe.corpus.duplicates import DropContaminated, DropExactDuplicates, DropN
 from lathe.corpus.files import Files
 from lathe.corpus.ledger import Ledger
 from lathe.corpus.processes import Workers
-from lathe.corpus.protocol import inputs_of
-from lathe.corpus.report import report
+from lathe.corpus.protocol import inputs_of, prepare
 from lathe.corpus.readers.tables import TEXT_COLUMNS
+from lathe.corpus.report import report
 from lathe.corpus.rules import AnyRule
 from lathe.corpus.runner import Part, Runner
 from lathe.corpus.shards import Shard
@@ -76,6 +76,8 @@ def make(recipe: Recipe, work: Work) -> Manifest:
     """Take the source through the steps, shard by shard, into one file for each split."""
     if recipe.tokenizer is not None:
         open_engine(recipe.tokenizer)  # refused here if at all
+    for step in recipe.steps:
+        prepare(step)
     work.checkpoints.mkdir(exist_ok=True)
     split = partial(split_of, recipe.source, recipe.split)
     with Workers(recipe.processes or cores()) as workers:

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from lathe.core.data import Bad, read_rows
-from lathe.core.digest import digest_of
+from lathe.core.digest import digest_of, sync_tree
 from lathe.core.errors import DataError, RecipeError
 from lathe.core.recipe import recipe
 from lathe.core.report import say
@@ -60,9 +60,12 @@ class DropContaminated:
     def inputs(self) -> list[Path]:
         return list(self.against)
 
-    def __call__(self, document: Document) -> Verdict:
+    def prepare(self) -> "Index":
         states = tuple(_state(file) for file in self.against)
-        hit = index_of(self.against, states, self.words, self.min_words).search(document.text)
+        return index_of(self.against, states, self.words, self.min_words)
+
+    def __call__(self, document: Document) -> Verdict:
+        hit = self.prepare().search(document.text)
         if hit is None:
             return document
         file = self.against[hit.file]
@@ -163,6 +166,7 @@ def _save(folder: Path, grams: dict[int, tuple[Hashes, Numbers]]) -> None:
             slots[_slot(values, len(slots))] = True
             for name, numbers in (("values", values), ("rows", rows[first]), ("slots", slots)):
                 np.save(made / f"{length}-{name}.npy", numbers)
+        sync_tree(made)
         try:
             os.rename(made, folder)
         except OSError:

@@ -37,6 +37,9 @@ class DropExactDuplicates:
     def inputs(self) -> list[Path]:
         return list(self.against)
 
+    def prepare(self) -> None:
+        earlier(self.against)
+
     def sketch(self, documents: Sequence[Document]) -> Arrays:
         return {"digests": digests_of(document.text for document in documents)}
 
@@ -68,6 +71,9 @@ class DropRepeatedParts:
 
     def inputs(self) -> list[Path]:
         return list(self.against)
+
+    def prepare(self) -> None:
+        earlier(self.against)
 
     def sketch(self, documents: Sequence[Document]) -> Arrays:
         return {"digests": digests_of(self._counted(documents))}

@@ -34,6 +34,9 @@ class DropNearDuplicates:
     def inputs(self) -> list[Path]:
         return list(self.against)
 
+    def prepare(self) -> None:
+        earlier(self.against)
+
     def sketch(self, documents: Sequence[Document]) -> Arrays:
         return sketch_of([document.text for document in documents])._asdict()
 
