@@ -14,7 +14,7 @@ from typing import NamedTuple
 # A room of `lathe` (a package or a module) -> its floor. It imports lower floors and itself; a new room is named here.
 FLOORS = {
     "core": 0,
-    **dict.fromkeys(["objectives", "models", "runtimes"], 1),
+    **dict.fromkeys(["objectives", "models", "runtimes", "ngrams"], 1),
     "tasks": 1.5,  # a task is an objective, and may be made of others
     "loader": 2,
     "__init__": 2.5,  # `lathe` itself, which offers `lathe.load`

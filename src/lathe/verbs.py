@@ -22,6 +22,7 @@ VERBS = {
     "tokenizer": Verb("lathe.tokenizer", "train a tokenizer and report how well it fits"),
     "extend": Verb("lathe.tokenizer.extend", "give a language model pieces for the words of a new text", ("bundle",)),
     "pretrain": Verb("lathe.pretrain", "train a language model, from scratch or continued", together=True),
+    "ngram": Verb("lathe.pretrain.ngram", "count an n-gram language model: the baseline of networks"),
     "finetune": Verb("lathe.finetune", "train a model for a task on labelled rows", together=True),
     "compress": Verb("lathe.compress", "make a model smaller and faster, and measure what it costs"),
     "evaluate": Verb(

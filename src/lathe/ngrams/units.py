@@ -1,0 +1,203 @@
+"""What an n-gram model takes for a word, and the numbers that stand for words.
+
+Every vocabulary begins with ``<unk>``, ``<s>`` and ``</s>``, as KenLM's do. They are no text: where a text holds "<s>",
+that is a word like another.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from pydantic import Field
+from tokenizers import Tokenizer
+
+from lathe.core.errors import DataError
+from lathe.core.recipe import recipe
+from lathe.core.tokens import encode_texts
+
+Ids: TypeAlias = np.ndarray[Any, np.dtype[np.int32]]
+Lengths: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+Encode: TypeAlias = Callable[[Iterable[str]], Ids]
+"""Texts to one stream of ids [L]: each text between ``<s>`` and ``</s>``."""
+
+SPECIAL = ("<unk>", "<s>", "</s>")
+UNK, BOS, EOS = range(3)
+BREAK = -1
+"""In a stream: no word, and nothing is known of what stands before it."""
+TOKENIZER = "tokenizer.json"
+TEXTS_AT_ONCE = 1024
+CODE_POINTS = 0x110000
+
+
+class Read(NamedTuple):
+    """Some texts as numbers, one behind the other."""
+
+    ids: Ids  # [words]
+    lengths: Lengths  # [texts]
+
+
+class Learnt(NamedTuple):
+    """The words of a text, frequent ones first where the text decides on them, and the text in their numbers."""
+
+    vocabulary: tuple[str, ...]
+    stream: Ids  # [L]
+
+
+@recipe
+class Words:
+    """What stands between white space. White space itself is not predicted."""
+
+    kind: Literal["words"] = "words"
+    min_frequency: int = Field(1, ge=1)
+    """Words that the text has less often are unknown, and counted as such."""
+
+    def learn(self, texts: Iterable[str]) -> Learnt:
+        numbers: defaultdict[str, int] = defaultdict(count().__next__)
+        chunks = list(_read_words(texts, numbers))
+        order, table = _by_frequency(_frequencies(chunks, len(numbers)), self.min_frequency)
+        names = list(numbers)
+        return Learnt((*SPECIAL, *(names[i] for i in order)), framed(chunks, table))
+
+    def encoder(self, vocabulary: Sequence[str]) -> Encode:
+        numbers = _Known((word, number) for number, word in enumerate(vocabulary) if number > EOS)
+        return lambda texts: framed(_read_words(texts, numbers))
+
+
+@recipe
+class Characters:
+    """Code points, white space among them."""
+
+    kind: Literal["characters"] = "characters"
+    min_frequency: int = Field(1, ge=1)
+    """Characters that the text has less often are unknown, and counted as such."""
+
+    def learn(self, texts: Iterable[str]) -> Learnt:
+        chunks = list(_read_characters(texts))
+        order, table = _by_frequency(_frequencies(chunks, CODE_POINTS), self.min_frequency)
+        return Learnt((*SPECIAL, *map(chr, order)), framed(chunks, table))
+
+    def encoder(self, vocabulary: Sequence[str]) -> Encode:
+        table = np.full(CODE_POINTS, UNK, np.int32)
+        table[[ord(character) for character in vocabulary[EOS + 1 :]]] = range(EOS + 1, len(vocabulary))
+        return lambda texts: framed(_read_characters(texts), table)
+
+
+@recipe
+class Pieces:
+    """The pieces of a tokenizer; its special tokens are none."""
+
+    kind: Literal["pieces"] = "pieces"
+    tokenizer: Path
+    """Folder with a ``tokenizer.json``."""
+
+    def learn(self, texts: Iterable[str]) -> Learnt:
+        engine = _engine(self.tokenizer)
+        special = _special(engine)
+        pieces = sorted((number, piece) for piece, number in engine.get_vocab().items() if number not in special)
+        vocabulary = (*SPECIAL, *(piece for _, piece in pieces))
+        return Learnt(vocabulary, self.encoder(vocabulary)(texts))
+
+    def encoder(self, vocabulary: Sequence[str]) -> Encode:
+        engine = _engine(self.tokenizer)
+        special = _special(engine)
+        ids = np.array(sorted(set(engine.get_vocab().values()) - special), np.int64)
+        if len(ids) != len(vocabulary) - len(SPECIAL):
+            raise DataError(f"{self.tokenizer}: has {len(ids):,} pieces, the model {len(vocabulary) - len(SPECIAL):,}")
+        table = np.full(max(engine.get_vocab().values()) + 1, UNK, np.int32)
+        table[ids] = np.arange(EOS + 1, len(vocabulary))
+        return lambda texts: framed(_read_pieces(texts, engine), table)
+
+
+AnyUnits = Annotated[Words | Characters | Pieces, Field(discriminator="kind")]
+
+
+def framed(chunks: Iterable[Read], table: Ids | None = None) -> Ids:
+    """One stream of all texts, each between ``<s>`` and ``</s>``; ``table`` gives the ids of what was read.
+
+    >>> framed([Read(np.array([7, 8, 9], np.int32), np.array([1, 0, 2]))]).tolist()
+    [1, 7, 2, 1, 2, 1, 8, 9, 2]
+    """
+    return np.concatenate([np.zeros(0, np.int32), *(_framed(chunk, table) for chunk in chunks)])
+
+
+def _framed(chunk: Read, table: Ids | None) -> Ids:
+    ends = np.cumsum(chunk.lengths + 2)
+    stream = np.full(len(chunk.ids) + 2 * len(chunk.lengths), BREAK, np.int32)
+    stream[ends - chunk.lengths - 2], stream[ends - 1] = BOS, EOS
+    stream[stream == BREAK] = chunk.ids if table is None else table[chunk.ids]
+    return stream
+
+
+class _Known(dict[str, int]):
+    """The numbers of words; of an unknown one that of ``<unk>``."""
+
+    def __missing__(self, _: str) -> int:
+        return UNK
+
+
+def _read_words(texts: Iterable[str], numbers: dict[str, int]) -> Iterator[Read]:
+    for chunk in _batches(texts):
+        words = [text.split() for text in chunk]
+        lengths = np.fromiter(map(len, words), np.int64, len(words))
+        flat = map(numbers.__getitem__, chain.from_iterable(words))
+        yield Read(np.fromiter(flat, np.int32, int(lengths.sum())), lengths)
+
+
+def _read_characters(texts: Iterable[str]) -> Iterator[Read]:
+    for chunk in _batches(texts):
+        lengths = np.fromiter(map(len, chunk), np.int64, len(chunk))
+        yield Read(np.frombuffer("".join(chunk).encode("utf-32-le", "surrogatepass"), np.int32), lengths)
+
+
+def _read_pieces(texts: Iterable[str], engine: Tokenizer) -> Iterator[Read]:
+    for chunk in encode_texts(texts, _Fast(engine)):
+        lengths = np.fromiter(map(len, chunk), np.int64, len(chunk))
+        yield Read(np.fromiter(chain.from_iterable(chunk), np.int32, int(lengths.sum())), lengths)
+
+
+class _Fast(NamedTuple):
+    """What `encode_texts` takes: an engine as Hugging Face's tokenizers hold it."""
+
+    backend_tokenizer: Tokenizer
+
+
+def _engine(folder: Path) -> Tokenizer:
+    file = folder / TOKENIZER
+    if not file.is_file():
+        raise DataError(f"{folder}: no {TOKENIZER}; make one with `lathe tokenizer`")
+    return Tokenizer.from_file(str(file))
+
+
+def _special(engine: Tokenizer) -> set[int]:
+    """Numbers that stand for no text: special tokens, and the one of unknown text."""
+    unknown = engine.token_to_id(str(json.loads(engine.to_str())["model"].get("unk_token")))
+    return {number for number, token in engine.get_added_tokens_decoder().items() if token.special} | (
+        set() if unknown is None else {unknown}
+    )
+
+
+def _frequencies(chunks: Iterable[Read], size: int) -> Lengths:
+    total = np.zeros(size, np.int64)
+    for chunk in chunks:
+        found = np.bincount(chunk.ids)
+        total[: len(found)] += found
+    return total
+
+
+def _by_frequency(frequencies: Lengths, least: int) -> tuple[list[int], Ids]:
+    """The numbers that occur often enough, the most frequent first, and the id of every number."""
+    order = np.argsort(-frequencies, kind="stable")
+    order = order[: int((frequencies >= least).sum())]
+    table = np.full(len(frequencies), UNK, np.int32)
+    table[order] = np.arange(EOS + 1, EOS + 1 + len(order))
+    return order.tolist(), table
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    remaining = iter(texts)
+    while chunk := list(islice(remaining, TEXTS_AT_ONCE)):
+        yield chunk
