@@ -40,6 +40,12 @@ def test_a_language_model_is_to_be_gone_on_from():
     assert "lathe finetune" in card("base", Manifest(kind="model", stage="pretrain", runtime=Runtime()), {})
 
 
+def test_a_network_of_lathes_own_is_said_to_need_it():
+    own = [card("x", manifest, {}, "lathe-encoder") for manifest in (MODEL, Manifest(kind="model", stage="pretrain"))]
+    assert all("import lathe.models" in text and "without Lathe" not in text for text in own)
+    assert "import lathe.models" not in card("x", MODEL, {}, "bert")
+
+
 def test_figures_are_every_number_once():
     scores = {
         "test": {"f1": 0.5, "by": {"LOC": 0.4}},

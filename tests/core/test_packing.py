@@ -23,6 +23,7 @@ from lathe.core.packing import varlen
 from lathe.core.packing.dropout import dropout
 from lathe.core.packing.geometry import Geometry, coarse
 from lathe.core.recompute import recompute_layers
+from lathe.models.transformer import DecoderConfig, EncoderConfig, EncoderDecoderConfig
 
 LENGTHS = [5, 17, 1, 11, 24, 9]
 DECODER_LENGTHS = [4, 2, 9, 12, 1, 7]
@@ -69,6 +70,13 @@ CONFIGS: dict[str, Callable[[], hf.PreTrainedConfig]] = {
         vocab_size=VOCABULARY, n_embd=WIDTH, n_layer=LAYERS, n_head=HEADS, n_positions=80,
         pad_token_id=1, bos_token_id=0, eos_token_id=2,
     ),
+    "lathe-decoder": lambda: DecoderConfig(
+        **GROUPED, position_embedding_type="rotary", hidden_act="swiglu", norm_position="pre", normalization="rms"
+    ),
+    "lathe-encoder": lambda: EncoderConfig(**COMMON),
+    "lathe-encoder-decoder": lambda: EncoderDecoderConfig(
+        **GROUPED, num_decoder_layers=LAYERS, decoder_start_token_id=2, position_embedding_type="learned"
+    ),
     "llama": lambda: hf.LlamaConfig(**GROUPED),
     "mbart": lambda: hf.MBartConfig(**BART),
     "mistral": lambda: hf.MistralConfig(**GROUPED, sliding_window=6),
@@ -99,8 +107,8 @@ HEADS_BY_NAME: dict[str, Any] = {
     "choice": hf.AutoModelForMultipleChoice,
     "causal": hf.AutoModelForCausalLM,
 }
-DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
-ENCODER_DECODERS = ("bart", "mbart", "t5")
+DECODERS = ("gpt2", "lathe-decoder", "llama", "mistral", "qwen2", "qwen3")
+ENCODER_DECODERS = ("bart", "lathe-encoder-decoder", "mbart", "t5")
 
 
 def heads_of(family: str) -> list[str]:

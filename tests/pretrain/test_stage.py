@@ -30,13 +30,33 @@ def recipe(tmp_path, tokenizer):
     return make
 
 
-@pytest.mark.parametrize(("kind", "auto_model"), [("masked", AutoModelForMaskedLM), ("causal", AutoModelForCausalLM)])
-def test_a_new_model_learns_more_than_word_frequencies_and_opens_with_transformers(recipe, tmp_path, kind, auto_model):
-    bundle = run(recipe(objective={"kind": kind}, model=SHAPES[kind]), tmp_path / "out")
+OURS = {"kind": "transformer", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "auto_model"),
+    [
+        ("masked", SHAPES["masked"], AutoModelForMaskedLM),
+        ("causal", SHAPES["causal"], AutoModelForCausalLM),
+        ("masked", OURS, AutoModelForMaskedLM),
+        ("causal", OURS | {"architecture": "decoder"}, AutoModelForCausalLM),
+    ],
+)
+def test_a_new_model_learns_more_than_word_frequencies_and_opens_with_transformers(
+    recipe, tmp_path, kind, shape, auto_model
+):
+    bundle = run(recipe(objective={"kind": kind}, model=shape), tmp_path / "out")
     scores = bundle.manifest.scores
     assert scores["validation_loss"] < scores["unigram_entropy"]
     model = auto_model.from_pretrained(bundle.path)
     assert model.config.vocab_size % 64 == 0
+
+
+@pytest.mark.parametrize(("kind", "architecture"), [("masked", "decoder"), ("causal", "encoder")])
+def test_a_transformer_of_another_architecture_is_refused_with_the_one_to_take(recipe, tmp_path, kind, architecture):
+    fits = {"masked": "encoder", "causal": "decoder"}[kind]
+    with pytest.raises(RecipeError, match=f"model.architecture={fits}"):
+        run(recipe(objective={"kind": kind}, model=OURS | {"architecture": architecture}), tmp_path / "out")
 
 
 def test_a_continued_model_starts_where_the_first_one_ended(recipe, tmp_path):

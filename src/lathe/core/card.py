@@ -13,6 +13,8 @@ _PURPOSES = {
     "tag": "Finds labelled spans in a text, in characters of the text as it was given.",
 }
 SHOWN_LABELS = 50
+OWN = "lathe-"
+"""How ``model_type`` begins for networks of Lathe's own: transformers opens them once ``lathe.models`` is imported."""
 
 
 class Figure(NamedTuple):
@@ -24,7 +26,7 @@ class Figure(NamedTuple):
     baseline: float | None = None
 
 
-def card(name: str, manifest: Manifest, sizes: Mapping[str, int]) -> str:
+def card(name: str, manifest: Manifest, sizes: Mapping[str, int], model_type: str = "") -> str:
     """Markdown with Hugging Face's YAML header; ``sizes`` are the bytes of the model's files.
 
     Language and licence are left out: nobody but the owner of the text knows them.
@@ -33,7 +35,7 @@ def card(name: str, manifest: Manifest, sizes: Mapping[str, int]) -> str:
         _header(manifest),
         f"# {name}\n\nMade by `lathe {manifest.stage}`, {_size(manifest, sizes)}.",
         _use(manifest),
-        _loading(name, manifest),
+        _loading(name, manifest, model_type.startswith(OWN)),
         _scores(manifest),
         _data(manifest),
         _origin(name, manifest),
@@ -111,15 +113,17 @@ def _use(manifest: Manifest) -> str:
     return "## Intended use\n\n" + " ".join(line for line in lines if line)
 
 
-def _loading(name: str, manifest: Manifest) -> str:
+def _loading(name: str, manifest: Manifest, is_own: bool) -> str:
+    first = ["import lathe.models  # AutoModel does not know this network without it"] if is_own else []
     if manifest.task is None:
-        code = f'from transformers import AutoModel\n\nmodel = AutoModel.from_pretrained("{name}")'
-        return f"## How to load it\n\n```python\n{code}\n```"
+        lines = [*first, "from transformers import AutoModel", "", f'model = AutoModel.from_pretrained("{name}")']
+        return "\n".join(["## How to load it", "", "```python", *lines, "```"])
     lines = ["import lathe", "", f'model = lathe.load("{name}")', 'model(["a text"])']
     kind = manifest.task.get("kind", "")
     if manifest.runtime and manifest.runtime.kind == "torch" and kind in _CLASSES:
         call = f'model = {_CLASSES[kind]}.from_pretrained("{name}")'
-        lines += ["", "# or, without Lathe", f"from transformers import {_CLASSES[kind]}", "", call]
+        way = "# or, with transformers" if is_own else "# or, without Lathe"
+        lines += ["", way, *first, f"from transformers import {_CLASSES[kind]}", "", call]
     return "\n".join(["## How to load it", "", "```python", *lines, "```"])
 
 

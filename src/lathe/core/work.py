@@ -283,4 +283,6 @@ def _write_card(folder: Path, manifest: Manifest, name: str) -> None:
     readme = folder / "README.md"
     if not readme.exists():
         sizes = {file.relative_to(folder).as_posix(): file.stat().st_size for file in files_below(folder)}
-        readme.write_text(card(name, manifest, sizes), encoding="utf-8")
+        config = folder / "config.json"
+        values = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+        readme.write_text(card(name, manifest, sizes, values.get("model_type", "")), encoding="utf-8")

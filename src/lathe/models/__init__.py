@@ -5,7 +5,11 @@ from typing import Annotated
 from pydantic import Field
 
 from lathe.models.presets import GPT2, Bert, FromConfig, ModernBert
+from lathe.models.transformer_heads import register
+from lathe.models.transformer_preset import TransformerPreset
 
-AnyModel = Annotated[Bert | ModernBert | GPT2 | FromConfig, Field(discriminator="kind")]
+AnyModel = Annotated[Bert | ModernBert | GPT2 | TransformerPreset | FromConfig, Field(discriminator="kind")]
 
-__all__ = ["AnyModel", "Bert", "FromConfig", "GPT2", "ModernBert"]
+__all__ = ["AnyModel", "Bert", "FromConfig", "GPT2", "ModernBert", "TransformerPreset"]
+
+register()  # so that `AutoModel` opens our Transformer wherever Lathe has been imported

@@ -7,19 +7,14 @@ from typing import Any
 
 import torch
 from pydantic import Field
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
-from transformers.models.auto.modeling_auto import (
-    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-)
 
 from lathe.core.bundle import Bundle, Manifest
-from lathe.core.errors import BundleError, DataError
+from lathe.core.errors import DataError
 from lathe.core.recipe import recipe
 from lathe.core.report import say
 from lathe.core.work import Work, run_stage
 from lathe.models.presets import rounded
-from lathe.models.pretrained import check_folder, open_config, open_model, open_tokenizer, save_model
+from lathe.models.pretrained import check_folder, language_model_class, open_model, open_tokenizer, save_model
 from lathe.tokenizer.continued import kind_of, learn_joins, parts_of, with_joins, words_in_pieces
 from lathe.tokenizer.sample import sampled
 from lathe.tokenizer.stage import Data, held_out_sample, measure, save, training_texts
@@ -50,7 +45,7 @@ def run(recipe: Recipe, out: Path) -> Bundle:
 
 def _make(recipe: Recipe, work: Work) -> Manifest:
     check_folder(recipe.bundle)
-    auto_model = _auto_model(recipe.bundle)
+    auto_model = language_model_class(recipe.bundle)
     tokenizer = open_tokenizer(recipe.bundle)
     sample = sampled(training_texts(recipe.data), int(recipe.sample_mb * 1e6))
     backend = tokenizer.backend_tokenizer
@@ -101,18 +96,6 @@ def _tables(model: Any) -> list[torch.nn.Parameter]:
     head = model.get_output_embeddings()
     found = [model.get_input_embeddings().weight]
     return found + ([] if head is None else [head.weight] + ([] if head.bias is None else [head.bias]))
-
-
-def _auto_model(folder: Path) -> Any:
-    architecture = str((open_config(folder).architectures or ["no architecture"])[0])
-    if architecture in MODEL_FOR_MASKED_LM_MAPPING_NAMES.values():
-        return AutoModelForMaskedLM
-    if architecture in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values():
-        return AutoModelForCausalLM
-    raise BundleError(
-        f"{folder}: {architecture} is no language model: its new embeddings could not be trained on text; "
-        "extend the model that it was finetuned from, pretrain it, and finetune again"
-    )
 
 
 def _tell(scores: Mapping[str, Any]) -> None:
