@@ -12,8 +12,8 @@ from tokenizers import Tokenizer
 
 from lathe.core.documents import utf8_size
 from lathe.core.errors import BundleError
+from lathe.core.rows import encode_texts
 from lathe.core.scripts import script_of
-from lathe.core.tokens import encode_texts
 from lathe.core.types import Document
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?![a-z])")

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from lathe.core.errors import DataError
 from lathe.core.recipe import recipe
-from lathe.core.tokens import encode_texts
+from lathe.core.rows import encode_texts
 
 Ids: TypeAlias = np.ndarray[Any, np.dtype[np.int32]]
 Lengths: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]

@@ -33,7 +33,7 @@ class TextObjective:
 def refuse_headless(auto_model: Any, shape: PreTrainedConfig, kind: str) -> None:
     """Raises ``RecipeError`` where transformers has no such head for a model."""
     if type(shape) not in auto_model._model_mapping:
-        known = sorted({config.model_type for config in auto_model._model_mapping} & USUAL)
+        known = sorted(USUAL[of] for of in {config.model_type for config in auto_model._model_mapping} & USUAL.keys())
         raise RecipeError(
             f"objective.kind: {kind} does not fit a model of type {shape.model_type!r}: transformers has no "
             f"{auto_model.__name__} for it; choose another objective, or a model such as {', '.join(known)}"
@@ -46,8 +46,9 @@ def reads_both_sides(shape: PreTrainedConfig) -> bool:
     return getattr(shape, "attn_type", None) == "bi" or (encoder and not shape.is_encoder_decoder)
 
 
-USUAL = frozenset(
-    {
+USUAL = {
+    name: name
+    for name in (
         "albert",
         "bart",
         "bert",
@@ -60,6 +61,8 @@ USUAL = frozenset(
         "roberta",
         "t5",
         "xlnet",
-    }
-)
-"""Types of models that a message may name."""
+    )
+} | {
+    f"lathe-{name}": f"transformer with model.architecture={name}" for name in ("encoder", "decoder", "encoder-decoder")
+}
+"""Types of models that a message may name, and how."""

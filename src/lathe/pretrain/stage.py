@@ -30,7 +30,6 @@ from lathe.core.work import Work, run_together
 from lathe.models import AnyModel, Bert
 from lathe.models.pretrained import (
     check_folder,
-    check_head,
     new_model,
     open_config,
     open_model,
@@ -139,7 +138,6 @@ def _read(recipe: Recipe, work: Work) -> Inputs:
     if recipe.base:
         check_folder(recipe.base)
     shape = open_config(recipe.base) if recipe.base else recipe.model.config(tokenizer)
-    check_head(recipe.objective.auto_model, shape)
     if recipe.max_length > (longest := longest_input(tokenizer, shape, limit=1 << 30)):
         raise RecipeError(f"max_length: {recipe.max_length} is more than this model takes ({longest})")
     recipe.objective.check_model(shape, Symbols.of(tokenizer))
