@@ -90,7 +90,7 @@ def test_a_fine_tuning_recipe_runs(stem, rows, tmp_path, encoder):
 def test_the_pretraining_recipe_runs(tmp_path, encoder):
     text = write(tmp_path / "text.jsonl", [{"text": text} for text, _ in ENGLISH * 8])
     shape = ["model.hidden_size=16", "model.num_hidden_layers=1", "model.num_attention_heads=2"]
-    arguments = [f"data.train={text}", f"tokenizer={encoder}", *shape, *STEPS]
+    arguments = [f"data.train={text}", f"tokenizer={encoder}", *shape, *STEPS, "train.tokens_per_step=64"]
     assert main(["pretrain", recipe("pretrain"), *arguments, "-o", str(tmp_path / "out")]) == 0
 
 

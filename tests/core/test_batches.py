@@ -7,7 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lathe.core.batches import EncodedRows, Plan, StepSize, ahead, batches, cut, pad_rows
+from lathe.core.batches import (
+    EncodedRows,
+    Joined,
+    Phased,
+    Plan,
+    Replay,
+    StepSize,
+    Stretch,
+    ahead,
+    batches,
+    cut,
+    pad_rows,
+)
 from lathe.core.keyed import row_keys
 from lathe.core.types import Symbols
 from lathe.objectives import MaskedLM
@@ -91,3 +103,48 @@ def test_ahead_can_be_left_early():
     stream = ahead(iter(range(10**9)))
     assert next(stream) == 0
     stream.close()
+
+
+def test_a_share_of_each_epoch_is_old_and_old_rows_take_turns():
+    lengths = np.full(20, 3)  # 12 new rows, 8 old ones
+    plan = Plan(lengths, StepSize(4), seed=0, replay=Replay(12, 3))
+    epochs = [np.concatenate(plan.epoch(epoch)) for epoch in range(8)]
+    assert all(sorted(rows[rows < 12]) == list(range(12)) and len(rows) == 15 for rows in epochs)
+    turns = np.concatenate([np.sort(rows[rows >= 12]) for rows in epochs])
+    assert np.bincount(turns, minlength=20)[12:].tolist() == [3] * 8
+    assert plan.count(2) == sum(len(plan.epoch(epoch)) for epoch in range(2))
+
+
+def test_smaller_steps_at_the_beginning_take_the_same_rows_in_the_same_order():
+    lengths = np.arange(1, 41)
+    plan = Plan(lengths, StepSize(100, "tokens"), seed=1)
+    early = Stretch(plan, 0, 3, StepSize(30, "tokens"))
+    phased = Phased(lengths, (early, Stretch(plan, 3, 5, plan.size)))
+    whole = [rows for _, rows in islice(plan.steps(), 8)]
+    cut = [rows for _, rows in islice(phased.steps(), phased.total)]
+    assert np.concatenate(cut).tolist() == np.concatenate(whole).tolist()
+    assert phased.total == early.count() + 5 > 8
+    assert all(lengths[rows].sum() <= 30 or len(rows) == 1 for rows in cut[: early.count()])
+
+
+def test_stretches_go_on_from_any_step():
+    short, long = np.full(30, 4), np.full(10, 12)
+    size = StepSize(24, "tokens")
+    stretches = (
+        Stretch(Plan(short, size, 0), 0, 3, StepSize(8, "tokens")),
+        Stretch(Plan(long, size, 0), 0, 9, size, 30),
+    )
+    phased = Phased(np.concatenate([short, long]), stretches)
+    everything = [(epoch, rows.tolist()) for epoch, rows in islice(phased.steps(), 25)]
+    for start in (0, 5, 9, 20):
+        again = [(epoch, rows.tolist()) for epoch, rows in islice(phased.steps(start), 25 - start)]
+        assert again == everything[start:]
+    assert all(min(rows) >= 30 for _, rows in everything[9:])
+
+
+def test_rows_of_joined_sources_are_those_of_each():
+    first, second = (EncodedRows([{"input_ids": [n] * n} for n in numbers], row_keys(name, len(numbers)))
+                     for name, numbers in (("a", [1, 2]), ("b", [3, 4, 5])))  # fmt: skip
+    joined = Joined((first, second))
+    assert [len(joined[n]["input_ids"]) for n in range(len(joined))] == joined.lengths.tolist() == [1, 2, 3, 4, 5]
+    assert joined.keys.tolist() == [*first.keys.tolist(), *second.keys.tolist()]

@@ -3,7 +3,8 @@
 import pytest
 import torch
 from torch import nn
-from transformers import BertForMaskedLM
+from transformers import BertForMaskedLM, get_wsd_schedule
+from transformers.optimization import get_cosine_with_min_lr_schedule_with_warmup
 
 from lathe.core.muon import StackedMuon
 from lathe.core.optim import (
@@ -139,3 +140,14 @@ def test_schedules_warm_up_and_end_where_they_should():
     assert rate_factor(Cosine(), 55, 100, 10) == pytest.approx(0.5)
     assert rate_factor(WarmupStableDecay(decay_ratio=0.2), 80, 100, 0) == pytest.approx(1.0)
     assert rate_factor(WarmupStableDecay(decay_ratio=0.2), 90, 100, 0) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("decay_type", ["linear", "1-sqrt"])
+def test_wsd_and_cosine_are_those_of_transformers(decay_type):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    wsd = get_wsd_schedule(optimizer, 10, 30, num_training_steps=110, min_lr_ratio=0.1, decay_type=decay_type)
+    cosine = get_cosine_with_min_lr_schedule_with_warmup(optimizer, 10, 110, min_lr_rate=0.1)
+    ours = (WarmupStableDecay(decay_ratio=0.3, decay_type=decay_type, min_lr_rate=0.1), Cosine(min_lr_rate=0.1))
+    for step in range(10, 110):  # theirs begins to rise from 0, ours takes no step without a rate
+        for schedule, theirs in zip(ours, (wsd, cosine), strict=True):
+            assert rate_factor(schedule, step, 110, 10) == pytest.approx(theirs.lr_lambdas[0](step), abs=1e-12)

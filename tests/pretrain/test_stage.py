@@ -4,8 +4,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
-from lathe.core.errors import DataError, RecipeError
-from lathe.core.recipe import parse
+from lathe.core.errors import BundleError, DataError, RecipeError
+from lathe.core.recipe import merged, parse
+from lathe.core.work import read_log
+from lathe.models.pretrained import new_model, save_model
 from lathe.pretrain import Recipe, run
 
 SHAPES = {
@@ -25,7 +27,7 @@ def recipe(tmp_path, tokenizer):
         data = {"train": tmp_path / "texts.txt", "validation": tmp_path / "held.txt"}
         train = {"tokens_per_step": 128, "learning_rate": 0.02, "precision": "fp32", "epochs": 8}
         values = {"data": data, "tokenizer": tmp_path / "tokenizer", "max_length": 16, "train": train}
-        return parse(Recipe, values | changes)
+        return parse(Recipe, merged(values, changes))
 
     return make
 
@@ -93,6 +95,79 @@ def test_text_without_a_word_is_refused(recipe, tmp_path, split):
         run(recipe(model=SHAPES["masked"], data=data, train={"epochs": 1}), tmp_path / "out")
 
 
+def test_less_text_than_one_step_takes_is_refused(recipe, tmp_path):
+    with pytest.raises(RecipeError, match=r"texts.txt has 1,040 tokens, and one step takes 1,041: .*lower train"):
+        run(recipe(model=SHAPES["masked"], train={"tokens_per_step": 1041}), tmp_path / "out")
+    assert not (tmp_path / "out.work").exists()
+
+
+def test_a_tokenizer_of_another_model_is_refused(recipe, tmp_path, bert_config, tokenizer):
+    bert_config.vocab_size = len(tokenizer) - 1
+    save_model(new_model(AutoModelForMaskedLM, bert_config, seed=0), tokenizer, tmp_path / "base")
+    with pytest.raises(BundleError, match="ids up to 24, and the model has embeddings of 24 tokens only"):
+        run(recipe(tokenizer=None, base=tmp_path / "base"), tmp_path / "out")
+
+
+def test_replayed_text_is_forgotten_less(recipe, tmp_path):
+    """Other words follow one another in the old text: its loss rises, and less where a part of it is learnt again."""
+    old = ["bad plot in the film", "坏影片", "awful not great"] * 60
+    (tmp_path / "old.txt").write_text("\n".join(old), encoding="utf-8")
+    (tmp_path / "old-held.txt").write_text("\n".join(old[:12]), encoding="utf-8")
+    shape = {"tokenizer": tmp_path / "tokenizer", "model": SHAPES["masked"], "train": {"epochs": 6}}
+    run(recipe(data={"train": tmp_path / "old.txt", "validation": tmp_path / "old-held.txt"}, **shape), tmp_path / "a")
+    told = {}
+    for name, replay in (("alone", {}), ("replay", {"replay": tmp_path / "old.txt", "replay_ratio": 0.3})):
+        data = {"old_validation": tmp_path / "old-held.txt"} | replay
+        told[name] = run(recipe(tokenizer=None, base=tmp_path / "a", data=data), tmp_path / name).manifest.scores
+    assert told["alone"]["old_loss_before"] == told["replay"]["old_loss_before"]
+    assert told["alone"]["forgetting"] == told["alone"]["old_loss"] - told["alone"]["old_loss_before"]
+    assert told["alone"]["forgetting"] > 1 + told["replay"]["forgetting"] > 1
+    assert told["replay"]["validation_loss"] < told["replay"]["validation_loss_before"] - 0.5
+    first = _evaluations(tmp_path / "replay")[0]
+    assert first == (0, told["replay"]["validation_loss_before"], told["replay"]["old_loss_before"])
+
+
+PHASES = [{"ratio": 0.25, "max_length": 8, "tokens_per_step": 32}, {"ratio": 0.25, "tokens_per_step": 64}]
+
+
+def test_phases_make_short_rows_and_small_steps_first(recipe, tmp_path):
+    bundle = run(recipe(model=SHAPES["masked"], train={"phases": PHASES, "epochs": 2}), tmp_path / "out")
+    tokens = [line["tokens"] for line in read_log(bundle.path) if line["event"] == "step"]
+    assert len(tokens) == bundle.manifest.scores["steps"]
+    first, second = (next(i for i, n in enumerate(tokens) if n > most) for most in (32, 64))
+    assert 0 < first < second < len(tokens)
+    assert max(tokens[first:second]) <= 64
+    assert sum(tokens) == pytest.approx(2 * 1040, rel=0.1)
+
+
+@pytest.mark.parametrize("killed_after", [3, 20])
+def test_a_run_with_phases_and_replay_resumes_bit_for_bit(recipe, tmp_path, stopped_after, killed_after):
+    data = {"replay": tmp_path / "texts.txt", "old_validation": tmp_path / "held.txt"}
+    run(recipe(model=SHAPES["masked"], train={"epochs": 1}), tmp_path / "base")
+    continued = recipe(tokenizer=None, base=tmp_path / "base", data=data, train={"phases": PHASES, "max_steps": 30})
+    run(continued, tmp_path / "unbroken")
+    with stopped_after(killed_after):
+        run(continued, tmp_path / "broken")
+    run(continued, tmp_path / "broken")
+    a, b = (AutoModelForMaskedLM.from_pretrained(tmp_path / name) for name in ("unbroken", "broken"))
+    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+    assert _evaluations(tmp_path / "broken") == _evaluations(tmp_path / "unbroken")
+
+
+@pytest.mark.parametrize(
+    ("phases", "words"),
+    [
+        ([{"ratio": 0.6}, {"ratio": 0.5}], "add up to 1 or more"),
+        ([{"ratio": 0.5, "tokens_per_step": 256}], "phases.0.tokens_per_step: 256 is more than"),
+        ([{"ratio": 0.5, "max_length": 17}], "phases.0.max_length: 17 is more than"),
+        ([{"ratio": 0.9, "tokens_per_step": 64}], "leave nothing of a run of 1 whole steps"),
+    ],
+)
+def test_phases_that_are_no_beginning_are_refused(recipe, tmp_path, phases, words):
+    with pytest.raises(RecipeError, match=words):
+        run(recipe(model=SHAPES["masked"], train={"phases": phases, "max_steps": 1}), tmp_path / "out")
+
+
 @pytest.mark.parametrize("both", [True, False])
 def test_either_a_tokenizer_or_a_base_is_needed(recipe, tmp_path, both):
     changes = {"base": tmp_path} if both else {"tokenizer": None}
@@ -126,3 +201,8 @@ def test_an_objective_that_does_not_fit_the_model_is_refused_before_the_text_is_
     with pytest.raises(RecipeError, match=why):
         run(recipe(objective={"kind": kind}, model=SHAPES[shape]), tmp_path / "out")
     assert not list(tmp_path.glob("**/ids.bin"))
+
+
+def _evaluations(folder):
+    lines = [line for line in read_log(folder) if line["event"] == "evaluation"]
+    return [(line["step"], line["loss"], line["old_loss"]) for line in lines]

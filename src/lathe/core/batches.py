@@ -4,7 +4,9 @@ import heapq
 import queue
 import threading
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain, islice
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -53,6 +55,32 @@ class EncodedRows:
 
 
 @dataclass(frozen=True)
+class Joined:
+    """The rows of several sources, one source behind the other."""
+
+    sources: Sequence[Source]
+
+    @cached_property
+    def lengths(self) -> Counts:
+        return np.concatenate([source.lengths for source in self.sources])
+
+    @cached_property
+    def keys(self) -> Seeds:
+        return np.concatenate([source.keys for source in self.sources])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> Encoded:
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        return self.sources[number][index - int(self._ends[number - 1] if number else 0)]
+
+    @cached_property
+    def _ends(self) -> Counts:
+        return np.cumsum([len(source) for source in self.sources])
+
+
+@dataclass(frozen=True)
 class StepSize:
     """How much one optimizer step sees: so many rows, or so many tokens."""
 
@@ -64,6 +92,29 @@ class StepSize:
 
 
 @dataclass(frozen=True)
+class Replay:
+    """Old rows among new ones: those from number ``first`` on, ``count`` of them in each epoch.
+
+    They take turns: none comes again before all the others have come.
+    """
+
+    first: int
+    count: int
+
+    def rows(self, total: int, seed: int, epoch: int) -> Rows:
+        """The old rows of one epoch, where there are ``total`` rows.  [count]
+
+        >>> [sorted(Replay(4, 2).rows(7, seed=0, epoch=epoch).tolist()) for epoch in range(3)]
+        [[5, 6], [4, 6], [4, 5]]
+        """
+        old = total - self.first
+        turns = np.arange(epoch * self.count, (epoch + 1) * self.count)
+        rounds = [permutation(old, "replay", seed, n)[turns[turns // old == n] % old] for n in np.unique(turns // old)]
+        rows: Rows = self.first + np.concatenate(rounds)
+        return rows
+
+
+@dataclass(frozen=True)
 class Plan:
     """All steps of a run, without its data: step n is a function of (lengths, size, seed, n)."""
 
@@ -71,10 +122,15 @@ class Plan:
     size: StepSize
     seed: int
     window: int = 1  # steps among which rows are exchanged so that each step has rows of like length; 1: not sorted
+    replay: Replay | None = None
+
+    def gathered(self, window: int) -> "Plan":
+        """The same, with rows of like length gathered among so many steps."""
+        return replace(self, window=window)
 
     def epoch(self, epoch: int) -> list[Rows]:
-        """The rows of each step of one epoch; every row is in exactly one step, the last step may be smaller."""
-        order = permutation(len(self.lengths), "epoch", self.seed, epoch)
+        """The rows of each step of one epoch; every new row is in exactly one step, the last step may be smaller."""
+        order = self._order(epoch)
         weights = self.size.weights(self.lengths)
         if self.window > 1:
             windows = cut(weights[order], self.size.amount * self.window)
@@ -87,7 +143,8 @@ class Plan:
     def count(self, epochs: float) -> int:
         """Steps in so many epochs; a fraction of an epoch is rounded up to whole steps."""
         if self.size.unit == "rows":
-            an_epoch = -(-len(self.lengths) // self.size.amount)
+            rows = len(self.lengths) if self.replay is None else self.replay.first + self.replay.count
+            an_epoch = -(-rows // self.size.amount)
             return int(epochs) * an_epoch + int(np.ceil((epochs - int(epochs)) * an_epoch))
         whole = int(epochs)
         parts = sum(len(self.epoch(e)) for e in range(whole))
@@ -101,6 +158,75 @@ class Plan:
             for number in range(max(start - before, 0), len(steps)):
                 yield epoch, steps[number]
             epoch, before = epoch + 1, before + len(steps)
+
+    def _order(self, epoch: int) -> Rows:
+        """The rows of an epoch, shuffled."""
+        if self.replay is None:
+            return permutation(len(self.lengths), "epoch", self.seed, epoch)
+        old = self.replay.rows(len(self.lengths), self.seed, epoch)
+        rows = np.concatenate([np.arange(self.replay.first), old])
+        order: Rows = rows[permutation(len(rows), "epoch", self.seed, epoch)]
+        return order
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Part of a run: ``whole`` steps of ``plan`` from number ``start`` on, each cut into steps of ``size``."""
+
+    plan: Plan
+    start: int
+    whole: int
+    size: StepSize
+    first: int = 0  # number of the plan's first row among the rows of all stretches
+
+    def steps(self) -> Iterator[tuple[int, Rows]]:
+        """Without end, so that the last one lasts as long as the run."""
+        for epoch, rows in self.plan.steps(self.start):
+            for part in self._parts(rows):
+                yield epoch, rows[part] + self.first
+
+    def count(self) -> int:
+        """Steps that it has."""
+        if self.size == self.plan.size:
+            return self.whole
+        return sum(len(self._parts(rows)) for _, rows in islice(self.plan.steps(self.start), self.whole))
+
+    def _parts(self, rows: Rows) -> list[slice]:
+        if self.size == self.plan.size:
+            return [slice(None)]
+        return cut(self.size.weights(self.plan.lengths[rows]), self.size.amount)
+
+
+@dataclass(frozen=True)
+class Phased:
+    """A plan whose rows or steps grow: its stretches, one after the other, over the rows of a joined source."""
+
+    lengths: Counts
+    stretches: tuple[Stretch, ...]
+
+    @property
+    def seed(self) -> int:
+        return self.stretches[-1].plan.seed
+
+    def gathered(self, window: int) -> "Phased":
+        return replace(self, stretches=tuple(replace(s, plan=s.plan.gathered(window)) for s in self.stretches))
+
+    def count(self, epochs: float) -> int:
+        """Steps in so many passes, as they are after the beginning."""
+        return self.stretches[-1].plan.count(epochs)
+
+    @cached_property
+    def total(self) -> int:
+        """Steps of all stretches."""
+        return sum(stretch.count() for stretch in self.stretches)
+
+    def steps(self, start: int = 0) -> Iterator[tuple[int, Rows]]:
+        """(epoch, rows) of step ``start``, ``start`` + 1, ... without end."""
+        *early, last = self.stretches
+        return islice(chain(*(islice(s.steps(), s.count()) for s in early), last.steps()), start, None)
+
+
+AnyPlan: TypeAlias = Plan | Phased
 
 
 def cut(weights: Counts, capacity: int) -> list[slice]:
@@ -174,7 +300,7 @@ def batches(
     source: Source,
     objective: Objective,
     symbols: Symbols,
-    plan: Plan,
+    plan: AnyPlan,
     tokens_per_batch: int,
     start: int = 0,
     ranks: Ranks = Ranks(),  # noqa: B008 - a tuple

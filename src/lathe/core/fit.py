@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from lathe.core import activations, checkpoint, learn, linear, native, packing, parallel, tables
 from lathe.core.average import Average
-from lathe.core.batches import Plan, Source, StepBatches, ahead, batches
+from lathe.core.batches import AnyPlan, Source, StepBatches, ahead, batches
 from lathe.core.checkpoint import tensors_digest
 from lathe.core.compilation import compiled_layers
 from lathe.core.errors import DiskError, LatheError, RecipeError
@@ -45,7 +45,7 @@ class Course:
     objective: Objective
     source: Source
     symbols: Symbols
-    plan: Plan
+    plan: AnyPlan
     total: int  # steps
 
 
@@ -111,17 +111,17 @@ def _asked_of_any(stop: StopFlag) -> StopFlag:
     return StopFlag(max(parallel.gather(stop.signum)))
 
 
-def _prepared(model: PreTrainedModel, plan: Plan, config: Train) -> Plan:
+def _prepared(model: PreTrainedModel, plan: AnyPlan, config: Train) -> AnyPlan:
     """Set the model up for training; returns the plan that suits how it runs."""
     if config.gradient_checkpointing:
         recompute_layers(model)
     if reason := quicken(model):
         say(f"runs padded, rows of like length together: {reason}")
-        return replace(plan, window=PADDED_WINDOW)
+        return plan.gathered(PADDED_WINDOW)
     return plan
 
 
-def compiled(model: PreTrainedModel, course: Course, plan: Plan, config: Train) -> AbstractContextManager[None]:
+def compiled(model: PreTrainedModel, course: Course, plan: AnyPlan, config: Train) -> AbstractContextManager[None]:
     """Within it the model's layers are compiled where the recipe says so, for the first step of the run."""
     if not config.torch_compile:
         return nullcontext()

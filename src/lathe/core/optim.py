@@ -113,24 +113,35 @@ class Linear:
 
 @recipe
 class Cosine:
-    """Half a cosine, from 1 down to 0 (Loshchilov and Hutter, 2017)."""
+    """Half a cosine, from 1 down (Loshchilov and Hutter, 2017): low + (1 - low) (1 + cos(pi p)) / 2."""
 
     kind: Literal["cosine"] = "cosine"
+    min_lr_rate: float = Field(0.0, ge=0, lt=1)
+    """Share of the highest rate that it falls to."""
 
     def __call__(self, progress: float) -> float:
-        return 0.5 * (1.0 + math.cos(math.pi * progress))
+        return _above(self.min_lr_rate, 0.5 * (1.0 + math.cos(math.pi * progress)))
 
 
 @recipe
 class WarmupStableDecay:
-    """The full rate for most of the run, then straight down to 0 (Hu et al., 2024)."""
+    """The full rate for most of the run, then down (Hu et al., 2024).
+
+    With d from 0 to 1 over the decay, the rate is 1 - d, or 1 - sqrt(d), which falls faster at first (Haegele et al.,
+    2024).
+    """
 
     kind: Literal["wsd"] = "wsd"
     decay_ratio: float = Field(0.2, gt=0, le=1)
     """Share of the steps after the warm-up in which the rate falls."""
+    decay_type: Literal["linear", "1-sqrt"] = "linear"
+    """How it falls."""
+    min_lr_rate: float = Field(0.0, ge=0, lt=1)
+    """Share of the highest rate that it falls to."""
 
     def __call__(self, progress: float) -> float:
-        return min(1.0, (1.0 - progress) / self.decay_ratio)
+        left = min(1.0, (1.0 - progress) / self.decay_ratio)
+        return _above(self.min_lr_rate, left if self.decay_type == "linear" else 1.0 - math.sqrt(1.0 - left))
 
 
 AnySchedule = Annotated[Constant | Linear | Cosine | WarmupStableDecay, Field(discriminator="kind")]
@@ -196,6 +207,11 @@ def restore_state(optimizers: Optimizers, model: nn.Module, tensors: dict[str, T
         parameter = parameters[name]
         place = "cpu" if slot == "step" and not parameter.is_cuda else parameter.device
         owner[id(parameter)].state[parameter][slot] = value.to(place)
+
+
+def _above(low: float, factor: float) -> float:
+    """What falls to 0 falls to ``low``."""
+    return low + (1.0 - low) * factor
 
 
 def _vocabulary_head(model: nn.Module) -> set[int]:

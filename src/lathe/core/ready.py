@@ -1,7 +1,7 @@
 """A training run that is ready to begin: everything is known but its weights."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -46,7 +46,7 @@ class Steps:
         course = ready.course
         self._ready, self._plan = ready, course.plan
         if packing.why_padded(ready.shape) is not None:
-            self._plan = replace(course.plan, window=PADDED_WINDOW)
+            self._plan = course.plan.gathered(PADDED_WINDOW)
         self.tokens: Counts = np.array([course.plan.lengths[rows].sum() for rows in self._rows(course.total)])
 
     @property

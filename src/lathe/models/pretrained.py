@@ -101,6 +101,18 @@ def open_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def refuse_other_vocabulary(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, folder: Path | None) -> None:
+    """Raises ``BundleError`` where the tokenizer of ``folder`` makes tokens that the model has no embedding of."""
+    highest = max(tokenizer.get_vocab().values(), default=0)
+    size = config.get_text_config().vocab_size
+    if highest >= size:
+        raise BundleError(
+            f"{folder}: its tokenizer has ids up to {highest}, and the model has embeddings of {size} tokens only: "
+            "they do not belong together; take the tokenizer that the model was trained with, or let `lathe extend` "
+            "enlarge it"
+        )
+
+
 def open_model(
     auto_model: Any, folder: Path, outputs: Sequence[str] = (), seed: int = 0, pad: int | None = None
 ) -> Opened:

@@ -1,29 +1,23 @@
 """Pretraining: text in, a language model out, from scratch or continued."""
 
-from collections import defaultdict
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from pydantic import Field
 from transformers import PretrainedConfig, PreTrainedModel
 
 from lathe.core import parallel, runtime
-from lathe.core.batches import Plan, Rows, StepSize, cut, refuse_sizes
-from lathe.core.bundle import Bundle, Manifest, is_bundle
-from lathe.core.documents import Split, read_texts, splits_of
-from lathe.core.errors import DataError, RecipeError
+from lathe.core.batches import refuse_sizes
+from lathe.core.bundle import Bundle, Manifest
+from lathe.core.errors import RecipeError
 from lathe.core.fit import Course, fit, settled
-from lathe.core.keyed import is_chosen, permutation, row_seeds
-from lathe.core.learn import Train
-from lathe.core.optim import AdamW, AnyOptimizer
 from lathe.core.ready import Evaluations, Ready, evaluation_steps
 from lathe.core.recipe import recipe
 from lathe.core.report import say
-from lathe.core.runtime import autocast, dtype_of
 from lathe.core.tokens import TokenFile
 from lathe.core.types import Symbols
 from lathe.core.work import Work, run_together
@@ -34,37 +28,22 @@ from lathe.models.pretrained import (
     open_config,
     open_model,
     open_tokenizer,
+    refuse_other_vocabulary,
     save_model,
 )
 from lathe.objectives import AnyObjective, MaskedLM
+from lathe.pretrain.course import Laid, PretrainTrain, lay
+from lathe.pretrain.evaluation import (
+    ROWS_AT_THE_END,
+    ROWS_ON_THE_WAY,
+    VALIDATION,
+    HeldOut,
+    mean_losses,
+    scores_of,
+    verdicts,
+)
+from lathe.pretrain.texts import Data, Texts
 from lathe.tasks.encoding import longest_input
-
-ROWS_ON_THE_WAY, ROWS_AT_THE_END = 500, 4000
-"""Validation rows that the loss is measured on: few while the run lasts, most at its end."""
-
-
-@recipe
-class Data:
-    train: Path
-    """Text to learn from: a corpus bundle, or a file of text, JSONL, CSV or Parquet, plain or compressed."""
-    validation: Path | None = None
-    """Text to measure on; a corpus bundle brings its own."""
-    sample_ratio: float = Field(1.0, gt=0, le=1)
-    """Share of the training documents that is used, chosen by their text: for a run too short to read them all."""
-
-
-@recipe
-class PretrainTrain(Train):
-    learning_rate: float = Field(1e-3, gt=0)
-    """Highest learning rate."""
-    epochs: float = Field(1.0, gt=0, le=1000)
-    """Passes over the text."""
-    tokens_per_step: int = Field(8192, ge=1)
-    """Tokens in each optimizer step."""
-    eval_steps: int | None = Field(None, ge=1)
-    """Steps between evaluations; without it ten times in all."""
-    optimizer: AnyOptimizer = AdamW(adam_beta2=0.98)
-    """Update rule."""
 
 
 @recipe
@@ -88,7 +67,8 @@ class Recipe:
 def run(recipe: Recipe, out: Path) -> Bundle:
     """Pretrain; ``out`` becomes a bundle that opens with ``AutoModelFor...LM.from_pretrained``."""
     _check_origin(recipe)
-    inputs = [recipe.data.train, recipe.data.validation, recipe.tokenizer, recipe.base]
+    data = recipe.data
+    inputs = [data.train, data.validation, data.replay, data.old_validation, recipe.tokenizer, recipe.base]
     return run_together("pretrain", recipe, out, inputs, partial(_make, recipe))
 
 
@@ -99,7 +79,8 @@ class Inputs:
     tokenizer: Any
     shape: PretrainedConfig
     train: TokenFile
-    validation: TokenFile | None
+    laid: Laid
+    held_out: tuple[HeldOut, ...]
 
     @property
     def symbols(self) -> Symbols:
@@ -141,12 +122,23 @@ def _read(recipe: Recipe, work: Work) -> Inputs:
     if recipe.max_length > (longest := longest_input(tokenizer, shape, limit=1 << 30)):
         raise RecipeError(f"max_length: {recipe.max_length} is more than this model takes ({longest})")
     recipe.objective.check_model(shape, Symbols.of(tokenizer))
-    ratio = recipe.data.sample_ratio
-    train = _tokens(work.path / "tokens-train", recipe.data.train, "train", recipe, tokenizer, ratio)
-    inputs = Inputs(tokenizer, shape, train, _validation(recipe, tokenizer, work))
-    size = StepSize(recipe.train.tokens_per_step, "tokens")
-    refuse_sizes(train.lengths, size, recipe.train.tokens_per_batch, parallel.ranks().size)
-    return inputs
+    refuse_other_vocabulary(tokenizer, shape, recipe.base or recipe.tokenizer)
+    texts = Texts(recipe.data, recipe.objective, tokenizer, recipe.max_length, work)
+    train = texts.train(recipe.max_length)
+    _refuse_little(recipe, train)
+    laid = lay(texts.learnt, recipe.max_length, recipe.train)
+    for size in recipe.train.step_sizes:
+        refuse_sizes(laid.source.lengths, size, recipe.train.tokens_per_batch, parallel.ranks().size)
+    return Inputs(tokenizer, shape, train, laid, texts.held_out())
+
+
+def _refuse_little(recipe: Recipe, train: TokenFile) -> None:
+    tokens, wanted = int(train.lengths.sum()), recipe.train.tokens_per_step
+    if tokens < wanted:
+        raise RecipeError(
+            f"data.train: {recipe.data.train} has {tokens:,} tokens, and one step takes {wanted:,}: give more text, or "
+            f"lower train.tokens_per_step to {tokens // 8 or 1} or so"
+        )
 
 
 def _check_origin(recipe: Recipe) -> None:
@@ -167,107 +159,55 @@ def _ready(recipe: Recipe, inputs: Inputs) -> Ready:
 
 
 def _course(recipe: Recipe, inputs: Inputs) -> Course:
-    config = recipe.train
-    plan = Plan(inputs.train.lengths, StepSize(config.tokens_per_step, "tokens"), config.seed)
-    total = config.max_steps or plan.count(config.epochs)
-    return Course(recipe.objective, inputs.train, inputs.symbols, plan, total)
+    source, plan, total = inputs.laid
+    return Course(recipe.objective, source, inputs.symbols, plan, total)
 
 
 def _evaluations(recipe: Recipe, inputs: Inputs, total: int) -> Evaluations | None:
-    if (validation := inputs.validation) is None:
+    held_out, config = inputs.held_out, recipe.train
+    if not held_out:
         return None
-    count = evaluation_steps(total, _every(recipe.train, total))
-    rows = (count - 1) * min(len(validation), ROWS_ON_THE_WAY) + min(len(validation), ROWS_AT_THE_END)
+    on_the_way, whole = evaluation_steps(total, _every(config, total)) - 1, 2 if recipe.base else 1
+    tokens = on_the_way * _held_out_tokens(held_out, ROWS_ON_THE_WAY) + whole * _held_out_tokens(
+        held_out, ROWS_AT_THE_END
+    )
 
     def sample(model: PreTrainedModel) -> int:
-        mean_loss(model, recipe.objective, validation, inputs.symbols, recipe.train, ROWS_ON_THE_WAY)
-        return int(validation.lengths[_measured_on(validation, ROWS_ON_THE_WAY)].sum())
+        mean_losses(model, recipe.objective, held_out, inputs.symbols, config, ROWS_ON_THE_WAY)
+        return _held_out_tokens(held_out, ROWS_ON_THE_WAY)
 
-    return Evaluations(count, round(rows * validation.lengths.mean()), sample)
+    return Evaluations(on_the_way + whole, tokens, sample)
+
+
+def _held_out_tokens(held_out: Sequence[HeldOut], most: int) -> int:
+    return sum(int(one.tokens.lengths[one.rows(most)].sum()) for one in held_out)
 
 
 def _every(config: PretrainTrain, total: int) -> int:
     return config.eval_steps or max(1, total // 10)
 
 
-def _tokens(
-    folder: Path, path: Path, split: Split, recipe: Recipe, tokenizer: Any, sample_ratio: float = 1.0
-) -> TokenFile:
-    """The text as tokens, made once and kept in ``folder`` of the work folder: a run that goes on finds them there.
-
-    Raises ``DataError`` where there is none: no step can be made of nothing, and its loss would be 0.
-    """
-
-    def write() -> None:
-        if not folder.is_dir():
-            texts = (text for text in read_texts(path, split) if is_chosen(text, sample_ratio))
-            TokenFile.write(folder, texts, tokenizer, recipe.max_length, recipe.objective.layout)
-
-    parallel.once(write)
-    tokens = TokenFile.open(folder)
-    if not len(tokens):
-        share = f" in the share data.sample_ratio={sample_ratio} takes" if sample_ratio < 1 else ""
-        raise DataError(f"{path}: holds no text{share}; name a file that does")
-    recipe.objective.check_rows(tokens)
-    return tokens
-
-
-def _validation(recipe: Recipe, tokenizer: Any, work: Work) -> TokenFile | None:
-    given = recipe.data.validation
-    if given is None and (not is_bundle(recipe.data.train) or "validation" not in splits_of(recipe.data.train)):
-        say("no validation text: only the training loss is measured")
-        return None
-    split: Split = "validation" if given is None or is_bundle(given) else "train"
-    return _tokens(work.path / "tokens-validation", given or recipe.data.train, split, recipe, tokenizer)
-
-
 def _train(recipe: Recipe, inputs: Inputs, course: Course, model: PreTrainedModel, work: Work) -> dict[str, Any]:
-    config, train, validation, symbols = recipe.train, inputs.train, inputs.validation, inputs.symbols
-    total, every = course.total, _every(config, course.total)
-    scores: dict[str, Any] = {"unigram_entropy": train.unigram_entropy()}
+    config, total, every = recipe.train, course.total, _every(recipe.train, course.total)
     memory: dict[str, Any] = {}
+    measure = partial(_measure, recipe, inputs, model, work)
+    before: dict[str, float] = {}
+    if recipe.base and inputs.held_out and parallel.leads():
+        before = json.loads(work.settle("before", lambda: json.dumps(measure(0, ROWS_AT_THE_END))))
     for step in fit(model, course, config, work, memory):
-        if validation is not None and (step.number % every == 0 or step.number == total):
-            rows = ROWS_AT_THE_END if step.number == total else ROWS_ON_THE_WAY
-            memory["validation_loss"] = mean_loss(model, recipe.objective, validation, symbols, config, rows)
-            work.log("evaluation", step=step.number, loss=memory["validation_loss"])
-            say(f"step {step.number} of {total}: validation loss {memory['validation_loss']:.4f} nats")
-    if "validation_loss" in memory:
-        scores |= {"validation_loss": memory["validation_loss"]}
-        gain = scores["unigram_entropy"] - memory["validation_loss"]
-        say(
-            f"unigram entropy {scores['unigram_entropy']:.3f} nats a token (the baseline); "
-            f"the model is {gain:.3f} below"
-        )
+        if inputs.held_out and (step.number % every == 0 or step.number == total):
+            memory |= measure(step.number, ROWS_AT_THE_END if step.number == total else ROWS_ON_THE_WAY)
+    scores = {"unigram_entropy": inputs.train.unigram_entropy()} | scores_of(inputs.held_out, before, memory)
+    for line in verdicts(scores):
+        say(line)
     return scores | {"steps": total}
 
 
-def mean_loss(
-    model: PreTrainedModel,
-    objective: AnyObjective,
-    tokens: TokenFile,
-    symbols: Symbols,
-    config: PretrainTrain,
-    most: int,
-) -> float:
-    """Mean loss in nats per item over (at most ``most``) rows, with the same masks every time."""
-    model.eval()
-    place, dtype = next(model.parameters()).device, dtype_of(config.precision)
-    chosen = _measured_on(tokens, most)
-    totals: dict[str, float] = defaultdict(float)
-    items: dict[str, int] = defaultdict(int)
-    weights: dict[str, float] = {}
-    for part in cut(tokens.lengths[chosen], config.tokens_per_batch):
-        rows = chosen[part]
-        batch = objective.collate([tokens[int(i)] for i in rows], row_seeds(0, 0, tokens.keys[rows]), symbols)
-        with torch.inference_mode(), autocast(place, dtype):
-            for name, total, count, weight in objective.loss(model, batch.to(place)):
-                totals[name] += float(total)
-                items[name] += count
-                weights[name] = weight
-    return sum(weights[name] * totals[name] / max(items[name], 1) for name in totals)
-
-
-def _measured_on(tokens: TokenFile, most: int) -> Rows:
-    rows: Rows = np.sort(permutation(len(tokens), "mean_loss")[:most])
-    return rows
+def _measure(
+    recipe: Recipe, inputs: Inputs, model: PreTrainedModel, work: Work, step: int, rows: int
+) -> dict[str, float]:
+    losses = mean_losses(model, recipe.objective, inputs.held_out, inputs.symbols, recipe.train, rows)
+    work.log("evaluation", step=step, **{name.removeprefix(f"{VALIDATION}_"): loss for name, loss in losses.items()})
+    told = ", ".join(f"{name.replace('_', ' ')} {loss:.4f} nats" for name, loss in losses.items())
+    say(f"step {step} of {inputs.laid.total}: {told}")
+    return losses

@@ -1,0 +1,106 @@
+"""What a language model scores on held-out text: that of its run, and old text that it should not forget."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from lathe.core.batches import Rows, cut
+from lathe.core.keyed import permutation, row_seeds
+from lathe.core.runtime import autocast, dtype_of
+from lathe.core.tokens import TokenFile
+from lathe.core.types import Symbols
+from lathe.objectives import AnyObjective
+from lathe.pretrain.course import PretrainTrain
+
+ROWS_ON_THE_WAY, ROWS_AT_THE_END = 500, 4000
+"""Held-out rows that the loss is measured on: few while the run lasts, most before it and at its end."""
+
+
+class HeldOut(NamedTuple):
+    """A text that is measured on."""
+
+    name: str  # of its loss in scores and log, before "_loss"
+    tokens: TokenFile
+
+    def rows(self, most: int) -> Rows:
+        """At most so many of its rows, the same every time."""
+        rows: Rows = np.sort(permutation(len(self.tokens), "mean_loss")[:most])
+        return rows
+
+
+VALIDATION, OLD = "validation", "old"
+
+
+def mean_losses(
+    model: PreTrainedModel,
+    objective: AnyObjective,
+    held_out: Sequence[HeldOut],
+    symbols: Symbols,
+    config: PretrainTrain,
+    most: int,
+) -> dict[str, float]:
+    """``NAME_loss`` of each text: the mean in nats per item over (at most ``most``) rows."""
+    model.eval()
+    return {
+        f"{one.name}_loss": _mean_loss(model, objective, one.tokens, one.rows(most), symbols, config)
+        for one in held_out
+    }
+
+
+def _mean_loss(
+    model: PreTrainedModel,
+    objective: AnyObjective,
+    tokens: TokenFile,
+    chosen: Rows,
+    symbols: Symbols,
+    config: PretrainTrain,
+) -> float:
+    """With the same masks every time."""
+    place, dtype = next(model.parameters()).device, dtype_of(config.precision)
+    totals: dict[str, float] = defaultdict(float)
+    items: dict[str, int] = defaultdict(int)
+    weights: dict[str, float] = {}
+    for part in cut(tokens.lengths[chosen], config.tokens_per_batch):
+        rows = chosen[part]
+        batch = objective.collate([tokens[int(i)] for i in rows], row_seeds(0, 0, tokens.keys[rows]), symbols)
+        with torch.inference_mode(), autocast(place, dtype):
+            for name, total, count, weight in objective.loss(model, batch.to(place)):
+                totals[name] += float(total)
+                items[name] += count
+                weights[name] = weight
+    return sum(weights[name] * totals[name] / max(items[name], 1) for name in totals)
+
+
+def scores_of(
+    held_out: Sequence[HeldOut], before: Mapping[str, float], memory: Mapping[str, float]
+) -> dict[str, float]:
+    """Losses at the end and, of a continued model, before; what it has forgotten; and what word frequencies reach."""
+    scores = {f"{one.name}_loss": memory[f"{one.name}_loss"] for one in held_out}
+    scores |= {f"{name}_before": loss for name, loss in before.items()}
+    for old in (one.tokens for one in held_out if one.name == OLD):
+        scores["old_unigram_entropy"] = old.unigram_entropy()
+    if "old_loss_before" in scores:
+        scores["forgetting"] = scores["old_loss"] - scores["old_loss_before"]
+    return scores
+
+
+def verdicts(scores: Mapping[str, float]) -> Iterator[str]:
+    """What the losses say, each beside its baseline."""
+    if "validation_loss" in scores:
+        entropy = scores["unigram_entropy"]
+        gain = entropy - scores["validation_loss"]
+        yield f"unigram entropy {entropy:.3f} nats a token (the baseline); the model is {gain:.3f} below"
+    if "validation_loss_before" in scores:
+        before, after = scores["validation_loss_before"], scores["validation_loss"]
+        yield f"new text: {before:.3f} nats before, {after:.3f} now"
+    if "forgetting" in scores:
+        before, after, entropy = (scores[name] for name in ("old_loss_before", "old_loss", "old_unigram_entropy"))
+        change = scores["forgetting"]
+        yield (
+            f"old text: {before:.3f} nats before, {after:.3f} now: {abs(change):.3f} "
+            f"{'forgotten' if change > 0 else 'gained'} (unigram entropy {entropy:.3f})"
+        )
