@@ -2,10 +2,11 @@
 
 import pytest
 
+from lathe.core.charts import POINTS, smooth
 from lathe.core.stats import Score
 from lathe.core.types import Label
 from lathe.stories.comparison import Difference, Pair, Run, compare
-from lathe.stories.report import POINTS, lead, model_row, smooth, terminal_table, verdict
+from lathe.stories.report import lead, model_row, terminal_table, verdict
 
 LABELS = ("a", "b")
 

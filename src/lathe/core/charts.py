@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from lathe.core.html import Attributes, Html, element, join, scrolling
 WIDTH, LETTER, LINE = 640.0, 7.7, 16.0  # of a drawing, of an average letter of its text, between two lines of it
 COLOURS = 6
 HEATS = 6
+POINTS = 120  # of a smoothed curve
 
 
 class Unit(NamedTuple):
@@ -84,8 +86,8 @@ def line_chart(
     right = WIDTH - 14 - LETTER * max(map(len, names))
     levels = [y for s in series for _, y in s.points] + [r.y for r in references]
     widest = max((x for s in series for x, _ in s.points), default=1.0)
-    x = Scale(0, widest or 1.0, 46, right)
     y = Scale(*padded(min(levels), max(levels)), height - 44, 26)
+    x = Scale(0, widest or 1.0, max(46, 8 + LETTER * max(len(words) for _, words in marks(y, PLAIN))), right)
     parts = [*x_axis(x, y, x_label), *y_axis(x, y, y_label)]
     for number, reference in enumerate(references):
         parts.append(colour(len(series) + number, *reference_line(reference, x, y)))
@@ -174,6 +176,17 @@ def heat_map(labels: Sequence[str], counts: Any) -> Html:
         rows.append(element("tr", {}, element("th", {"scope": "row"}, name), *cells))
     table = element("table", {}, element("thead", {}, element("tr", {}, *head)), element("tbody", {}, *rows))
     return element("div", {"class": "heat"}, scrolling(table, "confusion matrix"))
+
+
+def smooth(points: Sequence[tuple[float, float]], most: int = POINTS) -> list[tuple[float, float]]:
+    """Means of consecutive points, at most ``most`` of them.
+
+    >>> smooth([(1, 4.0), (2, 2.0), (3, 1.0), (4, 1.0)], 2)
+    [(1.5, 3.0), (3.5, 1.0)]
+    """
+    size = -(-len(points) // most)
+    parts = [points[start : start + size] for start in range(0, len(points), size)]
+    return [(fmean(x for x, _ in part), fmean(y for _, y in part)) for part in parts]
 
 
 # ---- pieces

@@ -1,14 +1,16 @@
 """What a language model scores on held-out text: that of its run, and old text that it should not forget."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from lathe.core.batches import Rows, cut
+from lathe.core.documents import utf8_size
 from lathe.core.keyed import permutation, row_seeds
 from lathe.core.runtime import autocast, dtype_of
 from lathe.core.tokens import TokenFile
@@ -25,11 +27,17 @@ class HeldOut(NamedTuple):
 
     name: str  # of its loss in scores and log, before "_loss"
     tokens: TokenFile
+    tokenizer: Any
 
     def rows(self, most: int) -> Rows:
         """At most so many of its rows, the same every time."""
         rows: Rows = np.sort(permutation(len(self.tokens), "mean_loss")[:most])
         return rows
+
+    def bytes_of(self, rows: Rows) -> int:
+        """Of the text of some rows, as UTF-8."""
+        texts = self.tokenizer.batch_decode([self.tokens[int(i)]["input_ids"] for i in rows], skip_special_tokens=True)
+        return max(1, sum(map(utf8_size, texts)))
 
 
 VALIDATION, OLD = "validation", "old"
@@ -43,12 +51,19 @@ def mean_losses(
     config: PretrainTrain,
     most: int,
 ) -> dict[str, float]:
-    """``NAME_loss`` of each text: the mean in nats per item over (at most ``most``) rows."""
+    """``NAME_loss`` of each text: the mean in nats per item over (at most ``most``) rows.
+
+    Of an objective that gives the probability of a text also ``NAME_bits_per_byte``.
+    """
     model.eval()
-    return {
-        f"{one.name}_loss": _mean_loss(model, objective, one.tokens, one.rows(most), symbols, config)
-        for one in held_out
-    }
+    found = {}
+    for one in held_out:
+        rows = one.rows(most)
+        mean, items = _mean_loss(model, objective, one.tokens, rows, symbols, config)
+        found[f"{one.name}_loss"] = mean
+        if objective.kind == "causal":
+            found[f"{one.name}_bits_per_byte"] = mean * items / math.log(2) / one.bytes_of(rows)
+    return found
 
 
 def _mean_loss(
@@ -58,8 +73,8 @@ def _mean_loss(
     chosen: Rows,
     symbols: Symbols,
     config: PretrainTrain,
-) -> float:
-    """With the same masks every time."""
+) -> tuple[float, int]:
+    """In nats, with the same masks every time; and the number of items."""
     place, dtype = next(model.parameters()).device, dtype_of(config.precision)
     totals: dict[str, float] = defaultdict(float)
     items: dict[str, int] = defaultdict(int)
@@ -72,20 +87,28 @@ def _mean_loss(
                 totals[name] += float(total)
                 items[name] += count
                 weights[name] = weight
-    return sum(weights[name] * totals[name] / max(items[name], 1) for name in totals)
+    return sum(weights[name] * totals[name] / max(items[name], 1) for name in totals), sum(items.values())
 
 
 def scores_of(
     held_out: Sequence[HeldOut], before: Mapping[str, float], memory: Mapping[str, float]
 ) -> dict[str, float]:
     """Losses at the end and, of a continued model, before; what it has forgotten; and what word frequencies reach."""
-    scores = {f"{one.name}_loss": memory[f"{one.name}_loss"] for one in held_out}
-    scores |= {f"{name}_before": loss for name, loss in before.items()}
+    scores = dict(memory) | {f"{name}_before": value for name, value in before.items()}
     for old in (one.tokens for one in held_out if one.name == OLD):
         scores["old_unigram_entropy"] = old.unigram_entropy()
     if "old_loss_before" in scores:
         scores["forgetting"] = scores["old_loss"] - scores["old_loss_before"]
     return scores
+
+
+def told(losses: Mapping[str, float]) -> Iterator[str]:
+    """
+    >>> list(told({"validation_loss": 2.5, "validation_bits_per_byte": 1.25}))
+    ['validation loss 2.5000 nats', 'validation bits per byte 1.2500']
+    """
+    for name, value in losses.items():
+        yield f"{name.replace('_', ' ')} {value:.4f}{' nats' if name.endswith('_loss') else ''}"
 
 
 def verdicts(scores: Mapping[str, float]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from lathe.core.recipe import recipe
 from lathe.core.report import say
 from lathe.core.tokens import TokenFile
 from lathe.core.types import Symbols
-from lathe.core.work import Work, run_together
+from lathe.core.work import Work, read_log, run_together
 from lathe.models import AnyModel, Bert
 from lathe.models.pretrained import (
     check_folder,
@@ -40,8 +40,10 @@ from lathe.pretrain.evaluation import (
     HeldOut,
     mean_losses,
     scores_of,
+    told,
     verdicts,
 )
+from lathe.pretrain.report import NAME, Run, report
 from lathe.pretrain.texts import Data, Texts
 from lathe.tasks.encoding import longest_input
 
@@ -107,6 +109,9 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     )
     scores = _train(replace(recipe, train=settled(recipe.train, work)), inputs, ready.course, model, work)
     saved = save_model(model, inputs.tokenizer, work.result)
+    named = f"{inputs.shape.model_type}, {model.num_parameters():,} parameters,"
+    about = Run(named, f"{recipe.objective.kind} language modelling", scores, read_log(work.path))
+    (work.result / NAME).write_text(report(about), encoding="utf-8")
     return Manifest(
         kind="model", stage="pretrain", scores=scores, runtime=saved, preprocessing={"max_length": recipe.max_length}
     )
@@ -208,6 +213,5 @@ def _measure(
 ) -> dict[str, float]:
     losses = mean_losses(model, recipe.objective, inputs.held_out, inputs.symbols, recipe.train, rows)
     work.log("evaluation", step=step, **{name.removeprefix(f"{VALIDATION}_"): loss for name, loss in losses.items()})
-    told = ", ".join(f"{name.replace('_', ' ')} {loss:.4f} nats" for name, loss in losses.items())
-    say(f"step {step} of {inputs.laid.total}: {told}")
+    say(f"step {step} of {inputs.laid.total}: {', '.join(told(losses))}")
     return losses

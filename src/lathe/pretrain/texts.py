@@ -62,7 +62,7 @@ class Texts:
         for name, given, learnt in ((VALIDATION, data.validation, data.train), (OLD, data.old_validation, data.replay)):
             if path := given or _with_validation(learnt):
                 split: Split = "validation" if is_bundle(path) else "train"
-                found.append(HeldOut(name, self._read(name, path, split, self.max_length)))
+                found.append(HeldOut(name, self._read(name, path, split, self.max_length), self.tokenizer))
             elif name == VALIDATION:
                 say("no validation text: only the training loss is measured")
             elif learnt:

@@ -2,18 +2,27 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from lathe.core.bundle import Bundle
-from lathe.core.charts import PERCENT, Bar, Bubble, Reference, Series, bubble_chart, heat_map, interval_bars, line_chart
+from lathe.core.charts import (
+    PERCENT,
+    Bar,
+    Bubble,
+    Reference,
+    Series,
+    bubble_chart,
+    heat_map,
+    interval_bars,
+    line_chart,
+    smooth,
+)
 from lathe.core.html import Column, Html, Section, bullets, code, details, element, facts, figure, page, table
 from lathe.core.runtime import versions
 from lathe.core.work import read_log
 from lathe.stories.comparison import Comparison, Difference, Example, Result
 
 NAME = "report.html"
-POINTS = 120  # of a curve
 LONGEST_TEXT = 1200  # characters of an example
 TITLE = "Which library does this text document?"
 
@@ -209,17 +218,6 @@ def events(bundle: Bundle, name: str) -> list[dict[str, Any]]:
 
 def loss_curve(bundle: Bundle) -> list[tuple[float, float]]:
     return smooth([(line["step"], line["loss"]) for line in events(bundle, "step")])
-
-
-def smooth(points: Sequence[tuple[float, float]], most: int = POINTS) -> list[tuple[float, float]]:
-    """Means of consecutive points, at most ``most`` of them.
-
-    >>> smooth([(1, 4.0), (2, 2.0), (3, 1.0), (4, 1.0)], 2)
-    [(1.5, 3.0), (3.5, 1.0)]
-    """
-    size = -(-len(points) // most)
-    parts = [points[start : start + size] for start in range(0, len(points), size)]
-    return [(fmean(x for x, _ in part), fmean(y for _, y in part)) for part in parts]
 
 
 def summary_of(example: Example) -> Html:
