@@ -16,8 +16,9 @@ from lathe.core.work import Work
 COLD_SHARE = 1 / 3
 """Share of a trial's time in which its steps are slow: memory is new, and products of new shapes are compiled."""
 LEAST_STEPS = 6
-GROWTH = 0.15
-"""A heap goes on growing after a trial, until blocks of all sizes have places: this much of what training took."""
+GROWTH = 0.25
+"""A heap goes on growing, until blocks of all sizes have places: this much of what training took, where a trial has seen
+few of the steps; less by the share that it has seen."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,6 @@ def first_steps(ready: Ready, all_steps: Steps, work: Work, seconds: float, ahea
         if all_steps.largest >= len(spent):
             learn.go_through(model, ready.course.objective, all_steps.at(all_steps.largest), ready.config)
     taken = memory_in_use()[1] - before + ahead
-    if model.device.type == "cpu" and len(spent) < len(all_steps.tokens):
-        taken += round(GROWTH * (taken - evaluations_took))
+    if model.device.type == "cpu":
+        taken += round(GROWTH * (1 - len(spent) / len(all_steps.tokens)) * (taken - evaluations_took))
     return Trial(tuple(spent), tuple(tokens), cold, taken, evaluation_s / max(evaluated, 1))

@@ -74,12 +74,12 @@ def _mean_loss(
     symbols: Symbols,
     config: PretrainTrain,
 ) -> tuple[float, int]:
-    """In nats, with the same masks every time; and the number of items."""
+    """In nats, with the same masks every time; and the number of items. It takes no larger batches than training."""
     place, dtype = next(model.parameters()).device, dtype_of(config.precision)
     totals: dict[str, float] = defaultdict(float)
     items: dict[str, int] = defaultdict(int)
     weights: dict[str, float] = {}
-    for part in cut(tokens.lengths[chosen], config.tokens_per_batch):
+    for part in cut(tokens.lengths[chosen], min(config.tokens_per_batch, config.tokens_per_step)):
         rows = chosen[part]
         batch = objective.collate([tokens[int(i)] for i in rows], row_seeds(0, 0, tokens.keys[rows]), symbols)
         with torch.inference_mode(), autocast(place, dtype):
