@@ -1,7 +1,9 @@
 """The invariants, for every objective and every task: a new member of a union is tested the day it is named."""
 
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -16,8 +18,11 @@ from lathe.core.learn import State, Train, restore, saved_tensors, train
 from lathe.core.optim import SGD, AdamW
 from lathe.core.predictor import TaskPredictor
 from lathe.core.tagging import join_tokens
+from lathe.core.tokens import TokenFile
 from lathe.core.types import Span, Symbols
-from lathe.objectives import AnyObjective, CausalLM, MaskedLM
+from lathe.objectives import AnyObjective, CausalLM, MaskedLM, MaskedNSP, MaskedSOP
+from lathe.objectives.masking import Words
+from lathe.objectives.pairs import MaskedPairs
 from lathe.runtimes.eager import torch_forward
 from lathe.tasks import AnyTask, Classify, Tag
 
@@ -29,6 +34,13 @@ TEXTS = [
     "a great film in Paris not the awful plot",
     "影片很坏 plot",
     "北京",
+]
+DOCUMENTS = [
+    "good film. Paris is not bad. 很好。 The plot",
+    "北京影片很坏。很好！好看。",
+    "Bad.",
+    "a great film in Paris. Not the awful plot of a film that is not good. Awful film.",
+    "the film. Paris plot. " * 3,
 ]
 LABELS = ["pos", "pos", "pos", "neg", "pos", "neg", "neg"]
 
@@ -42,12 +54,29 @@ class Member:
     build: Any  # dropout -> model
 
     def source(self, tokenizer):
+        if isinstance(self.rows, TokenFile):
+            return self.rows
         rows = self.objective.encode(self.rows, tokenizer) if hasattr(self.objective, "encode") else self.rows
         return EncodedRows(rows, row_keys("rows", len(rows)))
 
 
 def token_rows(tokenizer):
     return [{"input_ids": ids} for ids in tokenizer([*TEXTS, "the film " * 7])["input_ids"]] + [{"input_ids": [5]}]
+
+
+def in_rows(objective):
+    """A text objective with the rows that its layout asks for."""
+
+    def build(tokenizer, documents=DOCUMENTS):
+        with tempfile.TemporaryDirectory() as folder:
+            tokens = TokenFile.write(Path(folder) / "tokens", documents, tokenizer, 16, objective.layout)
+            return objective, replace(tokens, ids=np.array(tokens.ids), marks=np.array(tokens.marks))
+
+    return build
+
+
+def rows_of(source):
+    return [source[i] for i in range(len(source))]
 
 
 def classify(_):
@@ -73,6 +102,8 @@ def tag(_):
 
 BUILDERS = {
     "masked": lambda tokenizer: (MaskedLM(mlm_probability=0.4), token_rows(tokenizer)),
+    "masked_nsp": in_rows(MaskedNSP(mlm_probability=0.4)),
+    "masked_sop": in_rows(MaskedSOP(mlm_probability=0.4, unit=Words())),
     "causal": lambda tokenizer: (CausalLM(), token_rows(tokenizer)),
     "classify": classify,
     "tag": tag,
@@ -138,7 +169,7 @@ def test_a_mean_of_means_would_have_been_wrong(member, tokenizer):
     source = member.source(tokenizer)
     with torch.no_grad():
         parts = [member.objective.loss(model, member.objective.collate([row], source.keys[i : i + 1], symbols))[0]
-                 for i, row in enumerate(source.rows)]  # fmt: skip
+                 for i, row in enumerate(rows_of(source))]  # fmt: skip
     parts = [part for part in parts if part.items]
     mean_of_means = np.mean([float(part.total) / part.items for part in parts])
     assert abs(mean_of_means - sum(float(p.total) for p in parts) / sum(p.items for p in parts)) > 1e-5
@@ -146,7 +177,7 @@ def test_a_mean_of_means_would_have_been_wrong(member, tokenizer):
 
 def test_items_of_the_batch_are_the_items_of_the_loss(member, tokenizer):
     source = member.source(tokenizer)
-    batch = member.objective.collate(source.rows, source.keys, Symbols.of(tokenizer))
+    batch = member.objective.collate(rows_of(source), source.keys, Symbols.of(tokenizer))
     assert {part.name: part.items for part in member.objective.loss(member.build(), batch)} == dict(batch.items)
 
 
@@ -158,12 +189,13 @@ def test_a_rows_loss_does_not_depend_on_the_rows_beside_it(member, tokenizer, pa
         Symbols.of(tokenizer),
         member.source(tokenizer),
     )
-    single = [member.objective.collate([row], source.keys[i : i + 1], symbols) for i, row in enumerate(source.rows)]
-    alone = sum(float(member.objective.loss(model, batch)[0].total) for batch in single)
+    rows = rows_of(source)
+    single = [member.objective.collate([row], source.keys[i : i + 1], symbols) for i, row in enumerate(rows)]
+    alone = [[float(part.total) for part in member.objective.loss(model, batch)] for batch in single]
     if packed:
         assert packing.enable(model) is None
-    together = member.objective.loss(model, member.objective.collate(source.rows, source.keys, symbols))[0]
-    assert float(together.total) == pytest.approx(alone, rel=1e-5)
+    together = member.objective.loss(model, member.objective.collate(rows, source.keys, symbols))
+    assert [float(part.total) for part in together] == pytest.approx(np.sum(alone, axis=0).tolist(), rel=1e-5)
 
 
 @pytest.mark.parametrize("kill_after", [1, 3, 4])
@@ -196,6 +228,8 @@ def test_it_learns_a_handful_of_rows_by_heart(member, tokenizer):
     config = Train(learning_rate=0.02, precision="fp32")
     if member.objective.kind == "masked":
         member.rows = [{"input_ids": [2, 5, 6, 7, 8, 3]}] * 4
+    if isinstance(member.rows, TokenFile):
+        _, member.rows = in_rows(member.objective)(tokenizer, ["good film. Paris plot.", "北京。很好。"] * 2)
     steps, _ = run(member, tokenizer, model, config, 10**6, steps=60)
     assert np.mean([s.loss for s in steps[-5:]]) < 0.6 * steps[0].loss
 
@@ -203,13 +237,15 @@ def test_it_learns_a_handful_of_rows_by_heart(member, tokenizer):
 def test_the_loss_is_hugging_faces(member, tokenizer):
     """Parity at 1e-5 in float32: the same batch through the model's own loss."""
     model, source = member.build().eval(), member.source(tokenizer)
-    batch = member.objective.collate(source.rows, source.keys, Symbols.of(tokenizer))
-    (part,) = member.objective.loss(model, batch)
-    labels = batch.targets["labels"]
+    batch = member.objective.collate(rows_of(source), source.keys, Symbols.of(tokenizer))
+    parts = member.objective.loss(model, batch)
+    labels = {"labels": batch.targets["labels"]}
+    if isinstance(member.objective, MaskedPairs):
+        labels["next_sentence_label"] = batch.targets["classes"]
     if member.objective.kind == "causal":  # theirs shifts by itself
-        labels = batch.inputs["input_ids"].masked_fill(batch.inputs["attention_mask"] == 0, -100)
-    theirs = model(**batch.inputs, labels=labels).loss
-    torch.testing.assert_close(part.total / part.items, theirs, rtol=1e-5, atol=1e-6)
+        labels["labels"] = batch.inputs["input_ids"].masked_fill(batch.inputs["attention_mask"] == 0, -100)
+    theirs = model(**batch.inputs, **labels).loss
+    torch.testing.assert_close(sum(part.total / part.items for part in parts), theirs, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["classify", "tag"])

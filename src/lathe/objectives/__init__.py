@@ -6,7 +6,8 @@ from pydantic import Field
 
 from lathe.objectives.causal import CausalLM
 from lathe.objectives.masked import MaskedLM
+from lathe.objectives.pairs import MaskedNSP, MaskedSOP
 
-AnyObjective = Annotated[CausalLM | MaskedLM, Field(discriminator="kind")]
+AnyObjective = Annotated[CausalLM | MaskedLM | MaskedNSP | MaskedSOP, Field(discriminator="kind")]
 
-__all__ = ["AnyObjective", "CausalLM", "MaskedLM"]
+__all__ = ["AnyObjective", "CausalLM", "MaskedLM", "MaskedNSP", "MaskedSOP"]

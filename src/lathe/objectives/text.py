@@ -1,5 +1,6 @@
 """What every objective of pretraining can say of itself: which rows it needs, and which models and texts suit it."""
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 from transformers import AutoModelForMaskedLM, PreTrainedConfig
@@ -26,8 +27,8 @@ class TextObjective:
         """Raises ``RecipeError`` where this cannot be learnt by such a model, or with such a tokenizer."""
         refuse_headless(self.auto_model, shape, self.kind)
 
-    def check_rows(self, tokens: TokenFile) -> None:
-        """Raises ``DataError`` where these rows give nothing to learn."""
+    def check_rows(self, tokens: TokenFile, path: Path) -> None:
+        """Raises ``DataError`` where the rows of the text ``path`` give nothing to learn."""
 
 
 def refuse_headless(auto_model: Any, shape: PreTrainedConfig, kind: str) -> None:

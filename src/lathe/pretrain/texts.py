@@ -85,7 +85,7 @@ class Texts:
         if not len(tokens):
             of_share = f" in the share data.sample_ratio={share} takes" if share < 1 else ""
             raise DataError(f"{path}: holds no text{of_share}; name a file that does")
-        self.objective.check_rows(tokens)
+        self.objective.check_rows(tokens, path)
         return tokens
 
 
