@@ -63,7 +63,7 @@ CORE = [
         "tables",
     ],
     *["average", "recompute", "compilation", "muon", "adamw", "optim", "checkpoint", "health"],
-    *["learn", "fit", "ready", "dry", "trial"],
+    *["coupled", "learn", "fit", "ready", "dry", "trial"],
     *["stats", "predictor", "measure"],
 ]
 # Rooms of core that see less than their place would allow.

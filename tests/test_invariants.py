@@ -9,10 +9,12 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from transformers import ElectraConfig
 
 from lathe.core import packing, parallel
 from lathe.core.batches import EncodedRows, Plan, StepSize, batches
 from lathe.core.checkpoint import newest, save
+from lathe.core.coupled import Coupled
 from lathe.core.keyed import row_keys
 from lathe.core.learn import State, Train, restore, saved_tensors, train
 from lathe.core.optim import SGD, AdamW
@@ -20,7 +22,7 @@ from lathe.core.predictor import TaskPredictor
 from lathe.core.tagging import join_tokens
 from lathe.core.tokens import TokenFile
 from lathe.core.types import Span, Symbols
-from lathe.objectives import AnyObjective, CausalLM, MaskedLM, MaskedNSP, MaskedSOP
+from lathe.objectives import AnyObjective, CausalLM, MaskedLM, MaskedNSP, MaskedSOP, ReplacedTokens, SimCSE
 from lathe.objectives.masking import Words
 from lathe.objectives.pairs import MaskedPairs
 from lathe.runtimes.eager import torch_forward
@@ -104,10 +106,16 @@ BUILDERS = {
     "masked": lambda tokenizer: (MaskedLM(mlm_probability=0.4), token_rows(tokenizer)),
     "masked_nsp": in_rows(MaskedNSP(mlm_probability=0.4)),
     "masked_sop": in_rows(MaskedSOP(mlm_probability=0.4, unit=Words())),
+    "replaced": lambda tokenizer: (ReplacedTokens(mlm_probability=0.4), token_rows(tokenizer)),
+    "simcse": lambda tokenizer: (SimCSE(), token_rows(tokenizer)),
     "causal": lambda tokenizer: (CausalLM(), token_rows(tokenizer)),
     "classify": classify,
     "tag": tag,
 }
+
+
+def electra(bert):
+    return ElectraConfig(**{**bert.to_dict(), "embedding_size": 8})
 
 
 @pytest.fixture(params=list(BUILDERS))
@@ -116,7 +124,7 @@ def member(request, tokenizer, bert_config, gpt2_config):
 
 
 def member_of(kind, tokenizer, bert_config, gpt2_config):
-    config = gpt2_config if kind == "causal" else bert_config
+    config = {"causal": gpt2_config, "replaced": electra(bert_config)}.get(kind, bert_config)
     objective, rows = BUILDERS[kind](tokenizer)
     if hasattr(objective, "outputs"):
         config.num_labels = len(objective.outputs)
@@ -158,12 +166,12 @@ def test_a_step_is_the_same_however_it_is_cut(member, tokenizer, dtype, toleranc
         finals.append((torch.cat([p.detach().flatten() for p in model.parameters()]), [s.loss for s in steps]))
     for weights, losses in finals[1:]:
         assert (weights - finals[0][0]).abs().max() <= tolerance
-        assert losses == pytest.approx(finals[0][1], abs=1e-6)
+        assert losses == pytest.approx(finals[0][1], rel=1e-6, abs=1e-6)
 
 
 def test_a_mean_of_means_would_have_been_wrong(member, tokenizer):
     """The rows hold different numbers of items, so that the test of the cut can fail."""
-    if member.objective.kind == "classify":
+    if member.objective.kind in ("classify", "simcse"):
         pytest.skip("one item a row: both means agree")
     model, symbols = member.build().eval(), Symbols.of(tokenizer)
     source = member.source(tokenizer)
@@ -184,6 +192,8 @@ def test_items_of_the_batch_are_the_items_of_the_loss(member, tokenizer):
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_rows_loss_does_not_depend_on_the_rows_beside_it(member, tokenizer, packed):
     """Invariant 2: the total over a batch is the sum of the totals of its rows, packed or padded."""
+    if isinstance(member.objective, Coupled):
+        pytest.skip("it depends on the rows of the step, and on nothing else: see invariant 1")
     model, symbols, source = (
         member.build().eval().requires_grad_(False),
         Symbols.of(tokenizer),
@@ -226,7 +236,7 @@ def test_it_learns_a_handful_of_rows_by_heart(member, tokenizer):
     model = member.build()
     packing.enable(model)
     config = Train(learning_rate=0.02, precision="fp32")
-    if member.objective.kind == "masked":
+    if member.objective.kind in ("masked", "replaced"):
         member.rows = [{"input_ids": [2, 5, 6, 7, 8, 3]}] * 4
     if isinstance(member.rows, TokenFile):
         _, member.rows = in_rows(member.objective)(tokenizer, ["good film. Paris plot.", "北京。很好。"] * 2)
@@ -236,6 +246,8 @@ def test_it_learns_a_handful_of_rows_by_heart(member, tokenizer):
 
 def test_the_loss_is_hugging_faces(member, tokenizer):
     """Parity at 1e-5 in float32: the same batch through the model's own loss."""
+    if member.objective.kind in ("replaced", "simcse"):
+        pytest.skip("transformers has no loss for it; a reference is in tests/objectives")
     model, source = member.build().eval(), member.source(tokenizer)
     batch = member.objective.collate(rows_of(source), source.keys, Symbols.of(tokenizer))
     parts = member.objective.loss(model, batch)

@@ -5,7 +5,7 @@ import time
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from pydantic import Field
@@ -15,6 +15,7 @@ from lathe.core import optim, parallel, profile, tables
 from lathe.core.average import Average
 from lathe.core.batches import StepBatches
 from lathe.core.checkpoint import Checkpoint
+from lathe.core.coupled import whole_step
 from lathe.core.errors import LatheError
 from lathe.core.health import Health
 from lathe.core.keyed import scalar_seed
@@ -22,6 +23,8 @@ from lathe.core.optim import AdamW, AnyOptimizer, AnySchedule, Linear, Optimizer
 from lathe.core.recipe import recipe
 from lathe.core.runtime import Precision, autocast, draw_from, dtype_of
 from lathe.core.types import Batch, Objective, Part, upcast
+
+T = TypeVar("T")
 
 MODEL, OPTIMIZER, AVERAGE = "model/", "optimizer/", "average/"
 """What the tensors of a checkpoint belong to."""
@@ -148,10 +151,14 @@ def train_step(
     weights: dict[str, float] = {}
     for optimizer in state.optimizers:
         optimizer.zero_grad(set_to_none=True)
-    for number, batch in enumerate(step.micro):
+
+    def run(compute: Callable[[nn.Module, Batch], T], number: int, batch: Batch) -> T:
         draw_from(scalar_seed("dropout", config.seed, state.step, number * ranks.size + ranks.rank))
         with autocast(place, dtype):
-            parts = objective.loss(model, batch.to(place))
+            return compute(model, batch.to(place))
+
+    for number, batch in enumerate(whole_step(objective, step.micro, run)):
+        parts = run(objective.loss, number, batch)
         step_loss(parts, items).backward()
         for part in parts:
             before = totals.get(part.name, torch.zeros((), device=place))

@@ -4,12 +4,27 @@ from typing import Annotated
 
 from pydantic import Field
 
+from lathe.models import transformer_heads
+from lathe.models.encoders import Albert, DistilBert, Electra, Roberta
 from lathe.models.presets import GPT2, Bert, FromConfig, ModernBert
-from lathe.models.transformer_heads import register
 from lathe.models.transformer_preset import TransformerPreset
 
-AnyModel = Annotated[Bert | ModernBert | GPT2 | TransformerPreset | FromConfig, Field(discriminator="kind")]
+AnyModel = Annotated[
+    Bert | ModernBert | Roberta | Albert | Electra | DistilBert | GPT2 | TransformerPreset | FromConfig,
+    Field(discriminator="kind"),
+]
 
-__all__ = ["AnyModel", "Bert", "FromConfig", "GPT2", "ModernBert", "TransformerPreset"]
+__all__ = [
+    "Albert",
+    "AnyModel",
+    "Bert",
+    "DistilBert",
+    "Electra",
+    "FromConfig",
+    "GPT2",
+    "ModernBert",
+    "Roberta",
+    "TransformerPreset",
+]
 
-register()  # so that `AutoModel` opens our Transformer wherever Lathe has been imported
+transformer_heads.register()  # so that `AutoModel…` opens our networks wherever Lathe has been imported

@@ -32,7 +32,7 @@ class Bert:
     """The table of embeddings gets a multiple of this many rows."""
 
     def config(self, tokenizer: Any) -> PretrainedConfig:
-        _check_heads(self.hidden_size, self.num_attention_heads)
+        check_heads(self.hidden_size, self.num_attention_heads)
         return BertConfig(
             vocab_size=rounded(len(tokenizer), self.pad_to_multiple_of),
             hidden_size=self.hidden_size,
@@ -70,7 +70,7 @@ class ModernBert:
     """The table of embeddings gets a multiple of this many rows."""
 
     def config(self, tokenizer: Any) -> PretrainedConfig:
-        _check_heads(self.hidden_size, self.num_attention_heads)
+        check_heads(self.hidden_size, self.num_attention_heads)
         return ModernBertConfig(
             vocab_size=rounded(len(tokenizer), self.pad_to_multiple_of),
             hidden_size=self.hidden_size,
@@ -111,7 +111,7 @@ class GPT2:
     """The table of embeddings gets a multiple of this many rows."""
 
     def config(self, tokenizer: Any) -> PretrainedConfig:
-        _check_heads(self.n_embd, self.n_head)
+        check_heads(self.n_embd, self.n_head)
         return GPT2Config(
             vocab_size=rounded(len(tokenizer), self.pad_to_multiple_of),
             n_embd=self.n_embd,
@@ -160,6 +160,7 @@ def rounded(size: int, multiple: int = 64) -> int:
     return -(-size // multiple) * multiple
 
 
-def _check_heads(width: int, heads: int) -> None:
+def check_heads(width: int, heads: int) -> None:
+    """Raises ``RecipeError`` where a head would not have a whole number of the width."""
     if width % heads:
         raise RecipeError(f"model: {heads} heads do not divide a width of {width}")

@@ -46,7 +46,6 @@ def longest_input(tokenizer: Any, config: Any, limit: int = 512) -> int:
         getattr(config, "n_positions", None),
         tokenizer.model_max_length,
     )
-    offset = (
-        2 if getattr(config, "model_type", "") in ("roberta", "xlm-roberta", "camembert") else 0
-    )  # its positions start at 2
+    behind_padding = getattr(config, "model_type", "") in ("roberta", "xlm-roberta", "camembert")
+    offset = config.pad_token_id + 1 if behind_padding else 0  # where its positions start
     return int(min(limit, *(value - offset for value in known if value and value > 0)))  # XLNet: -1, any length

@@ -1,0 +1,81 @@
+"""Objectives whose rows are coupled: the loss of a row depends on the other rows of its *step*, whatever its cut.
+
+First every micro-batch is embedded without a graph. The loss of the whole step and its gradient with respect to the
+embeddings follow from these; each micro-batch then goes backward from its share of that gradient (Gao et al., 2021,
+*Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup*). The same dropout is drawn both times.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from lathe.core import parallel
+from lathe.core.types import Batch, Part, upcast
+
+GRADIENT, LOSS = "coupled/gradient", "coupled/loss"
+"""Targets of a micro-batch: d loss / d embedding [B, ...] of its rows in the whole step, and their loss [B]."""
+
+
+@runtime_checkable
+class Coupled(Protocol):
+    """An objective that couples rows."""
+
+    def embed(self, model: nn.Module, batch: Batch) -> Tensor:
+        """What the rows of a batch are to one another.  [B, ...]"""
+
+    def couple(self, embeddings: Tensor) -> Tensor:
+        """The loss of each row among all rows.  [N, ...] -> [N]"""
+
+
+Run: TypeAlias = Callable[[Callable[[nn.Module, Batch], Tensor], int, Batch], Tensor]
+"""``run(compute, number, batch)``: the function of the model and a micro-batch, with the dropout of its number."""
+
+
+def whole_step(objective: Any, micro: Sequence[Batch], run: Run) -> Sequence[Batch]:
+    """The micro-batches of a step, each with what its rows are in the whole step of all ranks.
+
+    Of an objective that does not couple rows, the micro-batches as they are.
+    """
+    if not isinstance(objective, Coupled):
+        return micro
+    with torch.no_grad():
+        own = [upcast(run(objective.embed, number, batch)) for number, batch in enumerate(micro)]
+    everything, first = _of_all_ranks(own)
+    with torch.enable_grad():
+        embeddings = everything.requires_grad_()
+        losses = objective.couple(embeddings)
+        (gradient,) = torch.autograd.grad(losses.sum(), embeddings)
+    shared = []
+    for batch, embedded in zip(micro, own, strict=True):
+        rows = slice(first, first + len(embedded))
+        about = {GRADIENT: gradient[rows], LOSS: losses[rows].detach()}
+        shared.append(replace(batch, targets={**batch.targets, **about}))
+        first = rows.stop
+    return shared
+
+
+def coupled_part(objective: Coupled, model: nn.Module, batch: Batch, name: str) -> Part:
+    """The loss of the rows in the whole step, with its gradient; of a batch by itself, in this batch."""
+    embeddings = upcast(objective.embed(model, batch))
+    if GRADIENT not in batch.targets:
+        total = objective.couple(embeddings).sum()
+    else:
+        slope = (embeddings * batch.targets[GRADIENT]).sum()
+        total = batch.targets[LOSS].sum() + slope - slope.detach()
+    return Part(name, total, len(embeddings))
+
+
+def _of_all_ranks(own: Sequence[Tensor]) -> tuple[Tensor, int]:
+    """Embeddings of all ranks, one rank behind the other, and where those of this rank begin."""
+    mine = torch.cat([*own])
+    counts = parallel.gather(len(mine))
+    if len(counts) == 1:
+        return mine, 0
+    first = sum(counts[: parallel.ranks().rank])
+    everything = mine.new_zeros(sum(counts), *mine.shape[1:])
+    everything[first : first + len(mine)] = mine
+    parallel.add_up_tensors([everything])
+    return everything, first
