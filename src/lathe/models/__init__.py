@@ -5,26 +5,46 @@ from typing import Annotated
 from pydantic import Field
 
 from lathe.models import transformer_heads
+from lathe.models.decoders import Llama, Qwen3
 from lathe.models.encoders import Albert, DistilBert, Electra, Roberta
 from lathe.models.presets import GPT2, Bert, FromConfig, ModernBert
+from lathe.models.sequences import T5, Bart, XLNet
 from lathe.models.transformer_preset import TransformerPreset
 
 AnyModel = Annotated[
-    Bert | ModernBert | Roberta | Albert | Electra | DistilBert | GPT2 | TransformerPreset | FromConfig,
+    Bert
+    | ModernBert
+    | Roberta
+    | Albert
+    | Electra
+    | DistilBert
+    | GPT2
+    | Llama
+    | Qwen3
+    | T5
+    | Bart
+    | XLNet
+    | TransformerPreset
+    | FromConfig,
     Field(discriminator="kind"),
 ]
 
 __all__ = [
     "Albert",
     "AnyModel",
+    "Bart",
     "Bert",
     "DistilBert",
     "Electra",
     "FromConfig",
     "GPT2",
+    "Llama",
     "ModernBert",
+    "Qwen3",
     "Roberta",
+    "T5",
     "TransformerPreset",
+    "XLNet",
 ]
 
 transformer_heads.register()  # so that `AutoModel…` opens our networks wherever Lathe has been imported
