@@ -211,6 +211,46 @@ def test_packed_equals_padded_in_outputs_and_gradients(family: str, head: str) -
     assert_packed_equals_padded(model_of(family, head), head, batch_of(head))
 
 
+def own_mask(lengths: list[int], prefix: int) -> Tensor:
+    """A mask of the caller's own, [B, 1, T, T]: causal behind a prefix whose tokens all see one another."""
+    real = mask_of(lengths).bool()
+    column = torch.arange(real.shape[1])
+    return ((column <= column[:, None]) | (column < prefix))[None, None] & real[:, None, None]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "mistral", "qwen2", "qwen3"])
+def test_a_mask_of_the_caller_s_own_runs_packed_and_equals_padded(family: str) -> None:
+    model, real = model_of(family, "causal"), mask_of(LENGTHS).bool()
+    batch = batch_of("causal") | {"attention_mask": own_mask(LENGTHS, prefix=4)}
+
+    def outcome() -> tuple[Tensor, list[Tensor]]:
+        model.zero_grad(set_to_none=True)
+        logits = model(**batch).logits[real]
+        (logits * torch.linspace(-1, 1, logits.numel()).view_as(logits)).sum().backward()
+        return logits.detach(), [p.grad.clone() for p in model.parameters()]
+
+    logits, gradients = outcome()
+    packing.enable(model)
+    widths = []
+    for _, layers in packing.stacks(model):
+        layers[-1].mlp.register_forward_pre_hook(lambda _, args: widths.append(args[0].shape[:2]))
+    packed_logits, packed_gradients = outcome()
+    assert widths == [(1, Geometry(real).size)]
+    torch.testing.assert_close(packed_logits, logits, rtol=0, atol=1e-5)
+    for one, other in zip(packed_gradients, gradients, strict=True):
+        assert (one - other).abs().max() <= 1e-5 * max(float(other.abs().max()), 1e-2)
+
+
+def test_a_mask_under_which_a_token_does_not_see_itself_runs_padded() -> None:
+    model, real = model_of("gpt2", "causal").eval(), mask_of(LENGTHS).bool()
+    mask = own_mask(LENGTHS, prefix=4)
+    mask[:, 0, 5, 5] = False
+    batch = batch_of("causal") | {"attention_mask": mask}
+    before = model(**batch).logits[real]
+    packing.enable(model)
+    torch.testing.assert_close(model(**batch).logits[real], before, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("family", PACKED)
 @settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -92,6 +93,16 @@ class _Scope:
 
     reads_first: bool  # heads of such models may read position 0
     geometry: Geometry | None = None
+    own: tuple[Tensor, Pack] | None = None  # the caller's own mask of the last forward pass
+
+    def pack_of(self, mask: Any, hidden_states: Tensor) -> Any:
+        """A mask of the caller's own as a `Pack`, once for all layers; anything else as it is."""
+        if self.own is not None and mask is self.own[0]:
+            return self.own[1]
+        if _is_own_mask(mask) and mask.shape[0] == hidden_states.shape[0]:
+            self.own = mask, Pack(mask[:, 0].any(1), partial(_may_attend, mask), lambda: mask)
+            return self.own[1]
+        return mask
 
 
 @dataclass
@@ -103,7 +114,8 @@ class _Enter:
 
     def __call__(self, layer: nn.Module, args: Arguments, kwargs: Named) -> tuple[Arguments, Named] | None:
         named = dict(zip(self.parameters, args, strict=False)) | kwargs
-        pack, cross = named.get("attention_mask"), named.get("encoder_attention_mask")
+        named["attention_mask"] = self.scope.pack_of(named.get("attention_mask"), named["hidden_states"])
+        pack, cross = named["attention_mask"], named.get("encoder_attention_mask")
         if not isinstance(pack, Pack) and not isinstance(cross, Pack):
             return None
         if not isinstance(pack, Pack) or named.get("past_key_values") is not None or self._must_pad(pack.geometry):
@@ -116,6 +128,18 @@ class _Enter:
 
     def _must_pad(self, geometry: Geometry) -> bool:
         return geometry.tokens == 0 or (self.scope.reads_first and geometry.starts_late)
+
+
+def _is_own_mask(mask: object) -> bool:
+    """Whether it is [B, 1, T, T] with True where a query sees a key, and every token that is seen sees itself."""
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.dim() != 4:
+        return False
+    is_square = mask.shape[1] == 1 and mask.shape[2] == mask.shape[3]
+    return is_square and torch.equal(mask[:, 0].any(1), mask[:, 0].diagonal(dim1=1, dim2=2))
+
+
+def _may_attend(mask: Tensor, row: Tensor, _: Tensor, query: Tensor, key: Tensor) -> Tensor:
+    return mask[row, 0, query, key]
 
 
 def _is_pack(value: object) -> bool:
