@@ -4,8 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from lathe.models import transformer_heads
+from lathe.models import early, transformer_heads
 from lathe.models.decoders import Llama, Qwen3
+from lathe.models.early_presets import LSTM, NeuralNGram
 from lathe.models.encoders import Albert, DistilBert, Electra, Roberta
 from lathe.models.presets import GPT2, Bert, FromConfig, ModernBert
 from lathe.models.sequences import T5, Bart, XLNet
@@ -25,6 +26,8 @@ AnyModel = Annotated[
     | Bart
     | XLNet
     | TransformerPreset
+    | NeuralNGram
+    | LSTM
     | FromConfig,
     Field(discriminator="kind"),
 ]
@@ -38,8 +41,10 @@ __all__ = [
     "Electra",
     "FromConfig",
     "GPT2",
+    "LSTM",
     "Llama",
     "ModernBert",
+    "NeuralNGram",
     "Qwen3",
     "Roberta",
     "T5",
@@ -48,3 +53,4 @@ __all__ = [
 ]
 
 transformer_heads.register()  # so that `AutoModel…` opens our networks wherever Lathe has been imported
+early.register()
