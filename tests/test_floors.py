@@ -17,6 +17,7 @@ FLOORS = {
     **dict.fromkeys(["objectives", "models", "runtimes", "ngrams"], 1),
     "tasks": 1.5,  # a task is an objective, and may be made of others
     "loader": 2,
+    "likelihood": 2,
     "__init__": 2.5,  # `lathe` itself, which offers `lathe.load`
     "verbs": 2.5,
     **dict.fromkeys(["corpus", "tokenizer", "pretrain", "finetune", "compress"], 3),

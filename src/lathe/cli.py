@@ -124,12 +124,14 @@ def _recipe(call: Call, schema: Any) -> Any:
     from lathe.core.recipe import assign, override, parse, read_toml
 
     verb, values = VERBS[call.verb], {}
-    positional = list(call.positional)
+    positional: list[Any] = list(call.positional)
     if positional and positional[0].endswith(".toml") and verb.positional[:1] not in _TOML_AS_VALUE:
         values = read_toml(Path(positional.pop(0)))
         if (wanted := values.pop("verb", call.verb)) != call.verb:
             raise RecipeError(f"{call.positional[0]}: this recipe is for `lathe {wanted}`, not `lathe {call.verb}`")
     fields = [name.removesuffix("...") for name in verb.positional]
+    if verb.positional and verb.positional[-1].endswith("...") and len(positional) >= len(fields):
+        positional[len(fields) - 1 :] = [positional[len(fields) - 1 :]]  # the last takes all the others
     if len(positional) > len(fields):
         takes = f"takes {' '.join(_words(verb))}" if fields else "takes no positional argument but a recipe (.toml)"
         raise RecipeError(f"{positional[len(fields)]!r}: `lathe {call.verb}` {takes}; options are written name=value")

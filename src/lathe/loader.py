@@ -37,7 +37,10 @@ def load(path: str | Path, precision: Precision = "fp32") -> TaskPredictor:
 def task_of(bundle: Bundle) -> AnyTask:
     """The task a model was trained for, with its labels."""
     if bundle.manifest.task is None:
-        raise BundleError(f"{bundle.path}: a language model without a task; make it answer with `lathe finetune`")
+        raise BundleError(
+            f"{bundle.path}: a language model without a task; score it with `lathe perplexity`, "
+            "or make it answer with `lathe finetune`"
+        )
     try:
         task: AnyTask = parse(AnyTask, bundle.manifest.task)
     except RecipeError as error:

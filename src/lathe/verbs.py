@@ -23,6 +23,14 @@ VERBS = {
     "extend": Verb("lathe.tokenizer.extend", "give a language model pieces for the words of a new text", ("bundle",)),
     "pretrain": Verb("lathe.pretrain", "train a language model, from scratch or continued", together=True),
     "ngram": Verb("lathe.pretrain.ngram", "count an n-gram language model: the baseline of networks"),
+    "mix": Verb(
+        "lathe.pretrain.mixture", "join a network and an n-gram model of its tokenizer into one", ("network", "ngram")
+    ),
+    "perplexity": Verb(
+        "lathe.evaluate.language",
+        "score language models of any kind on one text, side by side",
+        ("data.test", "bundles..."),
+    ),
     "finetune": Verb("lathe.finetune", "train a model for a task on labelled rows", together=True),
     "compress": Verb("lathe.compress", "make a model smaller and faster, and measure what it costs"),
     "evaluate": Verb(

@@ -32,7 +32,7 @@ class File:
 class Runtime:
     """What turns the files into a predictor."""
 
-    kind: Literal["torch", "onnx", "ngram"] = "torch"
+    kind: Literal["torch", "onnx", "ngram", "mixture"] = "torch"
     precision: Literal["fp32", "bf16", "int8"] = "fp32"
     files: tuple[str, ...] = ()
     """The files that are read to predict; their bytes are the model's size."""

@@ -136,9 +136,7 @@ class LSTMForCausalLM(_CausalLM):
         places = (torch.arange(mask.shape[1], device=mask.device) + mask.argmax(1, keepdim=True)) % mask.shape[1]
         from_left = input_ids.gather(1, places)  # rows that are padded on the left start at the left, too  [B, T]
         weights = sum(parameter.numel() for parameter in self.lstm.parameters())
-        count(
-            2 * mask.numel() * weights * (3 if torch.is_grad_enabled() else 1)
-        )  # unknown to torch
+        count(2 * mask.numel() * weights * (3 if torch.is_grad_enabled() else 1))  # unknown to torch
         found, _ = self.lstm(self.dropout(self.embed_tokens(from_left)))
         found = self.project(self.dropout(found))  # [B, T, M]
         return torch.empty_like(found).scatter(1, places[..., None].expand_as(found), found)

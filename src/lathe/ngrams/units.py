@@ -7,6 +7,7 @@ that is a word like another.
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
@@ -66,6 +67,14 @@ class Words:
         numbers = _Known((word, number) for number, word in enumerate(vocabulary) if number > EOS)
         return lambda texts: framed(_read_words(texts, numbers))
 
+    def split(self, text: str) -> list[str]:
+        """The text of each unit."""
+        return text.split()
+
+    def restores(self, text: str) -> bool:
+        """Whether the units say all of the text."""
+        return " ".join(text.split()) == text
+
 
 @recipe
 class Characters:
@@ -84,6 +93,14 @@ class Characters:
         table = np.full(CODE_POINTS, UNK, np.int32)
         table[[ord(character) for character in vocabulary[EOS + 1 :]]] = range(EOS + 1, len(vocabulary))
         return lambda texts: framed(_read_characters(texts), table)
+
+    def split(self, text: str) -> list[str]:
+        """The text of each unit."""
+        return list(text)
+
+    def restores(self, text: str) -> bool:
+        """Whether the units say all of the text."""
+        return True
 
 
 @recipe
@@ -111,6 +128,14 @@ class Pieces:
         table[ids] = np.arange(EOS + 1, len(vocabulary))
         return lambda texts: framed(_read_pieces(texts, engine), table)
 
+    def split(self, text: str) -> list[str]:
+        """The text of each unit."""
+        return surfaces(_engine(self.tokenizer), text)
+
+    def restores(self, text: str) -> bool:
+        """Whether the units say all of the text."""
+        return is_restored(_engine(self.tokenizer), text)
+
 
 AnyUnits = Annotated[Words | Characters | Pieces, Field(discriminator="kind")]
 
@@ -130,6 +155,17 @@ def _framed(chunk: Read, table: Ids | None) -> Ids:
     stream[ends - chunk.lengths - 2], stream[ends - 1] = BOS, EOS
     stream[stream == BREAK] = chunk.ids if table is None else table[chunk.ids]
     return stream
+
+
+def surfaces(engine: Tokenizer, text: str) -> list[str]:
+    """What each piece stands for in the text: the same characters, if the engine has split one into several."""
+    return [text[start:end] for start, end in engine.encode(text, add_special_tokens=False).offsets]
+
+
+def is_restored(engine: Tokenizer, text: str) -> bool:
+    """Whether the pieces of a text give it back, character by character."""
+    restored: str = engine.decode(engine.encode(text, add_special_tokens=False).ids, skip_special_tokens=False)
+    return restored == text
 
 
 class _Known(dict[str, int]):
@@ -169,7 +205,17 @@ def _engine(folder: Path) -> Tokenizer:
     file = folder / TOKENIZER
     if not file.is_file():
         raise DataError(f"{folder}: no {TOKENIZER}; make one with `lathe tokenizer`")
-    return Tokenizer.from_file(str(file))
+    return _made(file.read_text("utf-8"))
+
+
+@lru_cache(4)
+def _made(content: str) -> Tokenizer:
+    """The engine that a file describes; to it special tokens in a text are text."""
+    engine = Tokenizer.from_str(content)
+    engine.no_truncation()
+    engine.no_padding()
+    engine.encode_special_tokens = True
+    return engine
 
 
 def _special(engine: Tokenizer) -> set[int]:

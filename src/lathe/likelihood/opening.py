@@ -1,0 +1,69 @@
+"""From a bundle to a language model: the one place that knows what kinds there are."""
+
+import json
+from pathlib import Path
+
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
+from lathe.core.bundle import Bundle
+from lathe.core.digest import write_json
+from lathe.core.errors import BundleError
+from lathe.core.runtime import Precision, set_up
+from lathe.likelihood.masked import MaskedNetwork
+from lathe.likelihood.mixture import Mixture
+from lathe.likelihood.network import CausalNetwork
+from lathe.likelihood.protocol import LanguageModel, Windows
+from lathe.likelihood.words import NGrams
+from lathe.models.pretrained import open_config, open_model, open_tokenizer
+from lathe.ngrams import NGramModel
+from lathe.tasks.encoding import longest_input
+
+MIXTURE, NETWORK, NGRAM = "mixture.json", "network", "ngram"
+"""A mixture's own file, and the folders of what it mixes."""
+
+
+HALF_ROWS = Windows()
+
+
+def open_language_model(
+    path: Path, windows: Windows = HALF_ROWS, precision: Precision = "fp32"
+) -> LanguageModel | MaskedNetwork:
+    """Open a finished language model, every file compared with its digest. Raises ``BundleError`` where it is none."""
+    bundle = Bundle.open(path, kind="model")
+    bundle.verify()
+    runtime = bundle.manifest.runtime
+    if runtime is not None and runtime.kind == "ngram":
+        return NGrams(NGramModel.open(path))
+    max_length = bundle.manifest.preprocessing.get("max_length")
+    if runtime is not None and runtime.kind == "mixture":
+        weight = json.loads((path / MIXTURE).read_text("utf-8"))["weight"]
+        network = open_network(path / NETWORK, max_length, windows, precision)
+        if isinstance(network, MaskedNetwork):
+            raise BundleError(f"{path / NETWORK}: a masked network is no part of a mixture")
+        return Mixture(network, NGrams(NGramModel.open(path / NGRAM)), weight)
+    if runtime is None or runtime.kind != "torch" or bundle.manifest.task is not None:
+        raise BundleError(f"{path}: no language model; score it with `lathe evaluate`")
+    return open_network(path, max_length, windows, precision)
+
+
+def open_network(
+    folder: Path, max_length: int | None, windows: Windows, precision: Precision
+) -> CausalNetwork | MaskedNetwork:
+    """The network of a Hugging Face folder."""
+    set_up()
+    tokenizer, config = open_tokenizer(folder), open_config(folder)
+    longest = min(longest_input(tokenizer, config, limit=max_length or 512), max_length or 512)
+    name = (config.architectures or [""])[0]
+    for auto_model, network in ((AutoModelForCausalLM, CausalNetwork), (AutoModelForMaskedLM, MaskedNetwork)):
+        known = auto_model._model_mapping.get(type(config), None)
+        if known is not None and known.__name__ == name:
+            model = open_model(auto_model, folder).model
+            if network is CausalNetwork:
+                return CausalNetwork(model, tokenizer, longest, windows, precision)
+            return MaskedNetwork(model, tokenizer, longest, precision)
+    raise BundleError(f"{folder}: {name or 'a model'} predicts neither next nor masked tokens")
+
+
+def write_weight(folder: Path, weight: float) -> None:
+    """The mixture's own file."""
+    write_json(folder / MIXTURE, {"format": 1, "weight": weight})
