@@ -87,3 +87,14 @@ def test_a_published_model_has_its_card_unless_it_came_with_one(tmp_path):
 
     theirs = run_stage("demo", Nothing(), tmp_path / "theirs", [], with_card)
     assert (theirs.path / "README.md").read_text("utf-8") == "theirs"
+
+
+def test_an_n_gram_model_is_opened_by_lathe_and_says_how_likely_a_text_is():
+    text = card("counts", Manifest(kind="model", stage="ngram", runtime=Runtime(kind="ngram")), {})
+    assert 'open_language_model(Path("counts"))' in text and "AutoModel" not in text
+    assert "says how likely a text is" in text and "library_name: lathe" in text
+
+
+def test_a_causal_network_is_opened_with_its_head():
+    recipe = {"objective": {"kind": "causal"}}
+    assert "AutoModelForCausalLM" in card("gpt", Manifest(kind="model", stage="pretrain", recipe=recipe), {})

@@ -93,7 +93,8 @@ def _with_company(name: str, scores: Mapping[str, Any]) -> dict[str, Any]:
 def _header(manifest: Manifest) -> str:
     kind = (manifest.task or {}).get("kind", "")
     pipeline = [f"pipeline_tag: {_PIPELINES[kind]}"] if kind in _PIPELINES else []
-    return "\n".join(["---", "library_name: transformers", *pipeline, "tags:", "- lathe", "---"])
+    library = "lathe" if _only_scores(manifest) else "transformers"
+    return "\n".join(["---", f"library_name: {library}", *pipeline, "tags:", "- lathe", "---"])
 
 
 def _size(manifest: Manifest, sizes: Mapping[str, int]) -> str:
@@ -103,6 +104,8 @@ def _size(manifest: Manifest, sizes: Mapping[str, int]) -> str:
 
 
 def _use(manifest: Manifest) -> str:
+    if _only_scores(manifest):
+        return "## Intended use\n\nIt says how likely a text is, as a baseline of networks or to filter text by it."
     if manifest.task is None:
         return "## Intended use\n\nA language model to go on from with `lathe finetune`; it answers nothing by itself."
     kind, labels = manifest.task.get("kind", ""), manifest.task.get("labels") or ()
@@ -115,8 +118,19 @@ def _use(manifest: Manifest) -> str:
 
 def _loading(name: str, manifest: Manifest, is_own: bool) -> str:
     first = ["import lathe.models  # AutoModel does not know this network without it"] if is_own else []
+    if _only_scores(manifest):
+        lines = ["from pathlib import Path", "", "from lathe.likelihood import open_language_model", ""]
+        lines += [f'model = open_language_model(Path("{name}"))', 'model.score(["a text"])']
+        return "\n".join(["## How to load it", "", "```python", *lines, "```"])
     if manifest.task is None:
-        lines = [*first, "from transformers import AutoModel", "", f'model = AutoModel.from_pretrained("{name}")']
+        is_causal = manifest.recipe.get("objective", {}).get("kind") == "causal"
+        auto_model = "AutoModelForCausalLM" if is_causal else "AutoModel"
+        lines = [
+            *first,
+            f"from transformers import {auto_model}",
+            "",
+            f'model = {auto_model}.from_pretrained("{name}")',
+        ]
         return "\n".join(["## How to load it", "", "```python", *lines, "```"])
     lines = ["import lathe", "", f'model = lathe.load("{name}")', 'model(["a text"])']
     kind = manifest.task.get("kind", "")
@@ -125,6 +139,11 @@ def _loading(name: str, manifest: Manifest, is_own: bool) -> str:
         way = "# or, with transformers" if is_own else "# or, without Lathe"
         lines += ["", way, *first, f"from transformers import {_CLASSES[kind]}", "", call]
     return "\n".join(["## How to load it", "", "```python", *lines, "```"])
+
+
+def _only_scores(manifest: Manifest) -> bool:
+    """Whether it is a language model that is no network: it says how likely a text is, and nothing else."""
+    return manifest.runtime is not None and manifest.runtime.kind in ("ngram", "mixture")
 
 
 def _scores(manifest: Manifest) -> str:

@@ -19,7 +19,7 @@ from lathe.core.batches import cut, pad_rows
 from lathe.core.errors import BundleError
 from lathe.core.keyed import permutation
 from lathe.core.runtime import Precision, autocast, dtype_of
-from lathe.core.tokens import encode_texts, frame_of
+from lathe.core.rows import encode_texts, frame_of
 from lathe.core.types import Symbols, upcast
 
 TOKENS_AT_ONCE = 8192

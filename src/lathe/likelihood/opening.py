@@ -14,7 +14,7 @@ from lathe.likelihood.mixture import Mixture
 from lathe.likelihood.network import CausalNetwork
 from lathe.likelihood.protocol import LanguageModel, Windows
 from lathe.likelihood.words import NGrams
-from lathe.models.pretrained import open_config, open_model, open_tokenizer
+from lathe.models.pretrained import language_model_class, open_config, open_model, open_tokenizer
 from lathe.ngrams import NGramModel
 from lathe.tasks.encoding import longest_input
 
@@ -53,15 +53,12 @@ def open_network(
     set_up()
     tokenizer, config = open_tokenizer(folder), open_config(folder)
     longest = min(longest_input(tokenizer, config, limit=max_length or 512), max_length or 512)
-    name = (config.architectures or [""])[0]
-    for auto_model, network in ((AutoModelForCausalLM, CausalNetwork), (AutoModelForMaskedLM, MaskedNetwork)):
-        known = auto_model._model_mapping.get(type(config), None)
-        if known is not None and known.__name__ == name:
-            model = open_model(auto_model, folder).model
-            if network is CausalNetwork:
-                return CausalNetwork(model, tokenizer, longest, windows, precision)
-            return MaskedNetwork(model, tokenizer, longest, precision)
-    raise BundleError(f"{folder}: {name or 'a model'} predicts neither next nor masked tokens")
+    auto_model = language_model_class(folder)
+    if auto_model is AutoModelForCausalLM:
+        return CausalNetwork(open_model(auto_model, folder).model, tokenizer, longest, windows, precision)
+    if auto_model is AutoModelForMaskedLM:
+        return MaskedNetwork(open_model(auto_model, folder).model, tokenizer, longest, precision)
+    raise BundleError(f"{folder}: predicts one text from another, not a text by itself; there is no such score for it")
 
 
 def write_weight(folder: Path, weight: float) -> None:
