@@ -407,11 +407,13 @@ def test_an_unknown_argument_is_an_error():
         causal()(torch.ones(1, 3, dtype=torch.long), token_type_ids=torch.zeros(1, 3))
 
 
-def test_hidden_states_are_those_of_every_layer():
+def test_hidden_states_and_attentions_are_those_of_every_layer():
     ids, model = torch.randint(3, 61, (2, 5)), causal(norm_position="pre")
     states = model(ids, output_hidden_states=True).hidden_states
     assert len(states) == 3
     equal(model.lm_head(states[-1]), model(ids).logits)
+    model.set_attn_implementation("eager")
+    assert [weights.shape for weights in model(ids, output_attentions=True).attentions] == [(2, 4, 5, 5)] * 2
 
 
 def test_the_last_token_is_found_on_either_side():

@@ -18,7 +18,7 @@ from transformers.masking_utils import create_bidirectional_mask, create_causal_
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutput, BaseModelOutputWithPastAndCrossAttentions, Seq2SeqModelOutput
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.utils.output_capturing import capture_outputs
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 Activation = Literal["relu", "gelu", "gelu_new", "swiglu"]
 Positions = Literal["sinusoidal", "learned", "rotary"]
@@ -254,7 +254,7 @@ class Transformer(PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_attention_backend = True
-    _can_record_outputs = {"hidden_states": Block}
+    _can_record_outputs = {"hidden_states": Block, "attentions": OutputRecorder(Attention, 1, "self_attention")}
 
 
 class Stack(Transformer):
@@ -295,7 +295,8 @@ class Encoder(Stack):
         self,
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
-        output_hidden_states: bool | None = None,  # for the decorator
+        output_hidden_states: bool | None = None,  # these two are the decorator's
+        output_attentions: bool | None = None,
     ) -> BaseModelOutput:
         positions = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
         x, turn = self.embed(input_ids, positions)  # [B, T, D]
@@ -326,9 +327,12 @@ class Decoder(Stack):
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> BaseModelOutputWithPastAndCrossAttentions:
         if use_cache and past_key_values is None:
-            past_key_values = _new_cache(self.config)
+            past_key_values = DynamicCache(config=self.config)
+            if self.config.is_encoder_decoder:
+                past_key_values = EncoderDecoderCache(past_key_values, DynamicCache(config=self.config))
         own, _ = _caches(past_key_values)
         past = 0 if own is None else own.get_seq_length()
         if position_ids is None:
@@ -348,12 +352,6 @@ def _caches(both: Cache | None) -> tuple[Cache | None, Cache | None]:
     if isinstance(both, EncoderDecoderCache):
         return both.self_attention_cache, both.cross_attention_cache
     return both, None
-
-
-def _new_cache(config: PreTrainedConfig) -> Cache:
-    """Room for keys and values of the tokens so far, of a decoder with an encoder also for those of the encoder."""
-    own = DynamicCache(config=config)
-    return EncoderDecoderCache(own, DynamicCache(config=config)) if config.is_encoder_decoder else own
 
 
 class EncoderDecoder(Transformer):
@@ -387,8 +385,9 @@ class EncoderDecoder(Transformer):
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> Seq2SeqModelOutput:
-        kept = {"output_hidden_states": output_hidden_states}
+        kept = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         encoded = encoder_outputs or self.encoder(input_ids, attention_mask, **kept)
         source = {"encoder_hidden_states": encoded.last_hidden_state, "encoder_attention_mask": attention_mask}
         cache = {"past_key_values": past_key_values, "use_cache": use_cache}

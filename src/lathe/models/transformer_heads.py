@@ -71,10 +71,12 @@ class EncoderForMaskedLM(_LanguageModel):
         attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
         output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> MaskedLMOutput:
-        out = self.model(input_ids, attention_mask, output_hidden_states=output_hidden_states)
+        kept = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        out = self.model(input_ids, attention_mask, **kept)
         logits = self.lm_head(out.last_hidden_state)  # [B, T, V]
-        return MaskedLMOutput(mean_loss(logits, labels), logits, out.hidden_states)
+        return MaskedLMOutput(mean_loss(logits, labels), logits, out.hidden_states, out.attentions)
 
 
 class DecoderForCausalLM(_LanguageModel, GenerationMixin):
@@ -97,18 +99,20 @@ class DecoderForCausalLM(_LanguageModel, GenerationMixin):
         labels: Tensor | None = None,  # the input itself: shifted here, as transformers does
         logits_to_keep: int = 0,  # of so many last positions; 0: of all
         output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> CausalLMOutputWithPast:
+        kept = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         out = self.model(
             input_ids,
             attention_mask,
             position_ids,
             past_key_values=past_key_values,
             use_cache=use_cache,
-            output_hidden_states=output_hidden_states,
+            **kept,
         )
         logits = self.lm_head(out.last_hidden_state[:, -logits_to_keep:])  # [B, T, V]
         loss = None if labels is None else mean_loss(logits[:, :-1], labels[:, 1:])
-        return CausalLMOutputWithPast(loss, logits, out.past_key_values, out.hidden_states)
+        return CausalLMOutputWithPast(loss, logits, out.past_key_values, out.hidden_states, out.attentions)
 
 
 class EncoderDecoderForConditionalGeneration(_LanguageModel, GenerationMixin):
@@ -138,9 +142,11 @@ class EncoderDecoderForConditionalGeneration(_LanguageModel, GenerationMixin):
         use_cache: bool | None = None,
         labels: Tensor | None = None,
         output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> Seq2SeqLMOutput:
         if decoder_input_ids is None and labels is not None:
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        kept = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         out = self.model(
             input_ids,
             attention_mask,
@@ -149,7 +155,7 @@ class EncoderDecoderForConditionalGeneration(_LanguageModel, GenerationMixin):
             encoder_outputs,
             past_key_values=past_key_values,
             use_cache=use_cache,
-            output_hidden_states=output_hidden_states,
+            **kept,
         )
         logits = self.lm_head(out.last_hidden_state)  # [B, T, V]
         return Seq2SeqLMOutput(
@@ -176,11 +182,13 @@ class _Labelled(Transformer):
         attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
         output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> SequenceClassifierOutput:
-        out = self.model(input_ids, attention_mask, output_hidden_states=output_hidden_states)
+        kept = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        out = self.model(input_ids, attention_mask, **kept)
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         logits = self.score(self.dropout(self.gather(out.last_hidden_state, mask)))  # [B, C] or [B, T, C]
-        return SequenceClassifierOutput(mean_loss(logits, labels), logits, out.hidden_states)
+        return SequenceClassifierOutput(mean_loss(logits, labels), logits, out.hidden_states, out.attentions)
 
 
 class EncoderForSequenceClassification(_Labelled):
