@@ -16,12 +16,11 @@ FLOORS = {
     "core": 0,
     **dict.fromkeys(["objectives", "models", "runtimes", "ngrams"], 1),
     "tasks": 1.5,  # a task is an objective, and may be made of others
-    "loader": 2,
-    "likelihood": 2,
-    "__init__": 2.5,  # `lathe` itself, which offers `lathe.load`
+    **dict.fromkeys(["loader", "generation", "likelihood"], 2),
+    "__init__": 2.5,  # `lathe` itself, which offers `lathe.load` and `lathe.load_generator`
     "verbs": 2.5,
     **dict.fromkeys(["corpus", "tokenizer", "pretrain", "finetune", "compress"], 3),
-    **dict.fromkeys(["evaluate", "predict", "serve", "inspect"], 3),
+    **dict.fromkeys(["evaluate", "predict", "generate", "serve", "inspect"], 3),
     "training": 3.5,  # opens recipes of stages
     **dict.fromkeys(["stories", "profile", "plan"], 4),
     "cli": 5,
@@ -52,6 +51,7 @@ CORE = [
         "tagging",
         "data",
         "documents",
+        "answers",
         "rows",
         "tokens",
         "batches",

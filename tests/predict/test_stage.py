@@ -9,11 +9,12 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from lathe.core import answers
 from lathe.core.data import Columns
 from lathe.core.errors import BundleError, DataError, Stopped
 from lathe.core.types import to_json
 from lathe.loader import load
-from lathe.predict import Recipe, run, stage
+from lathe.predict import Recipe, run
 from lathe.predict.stage import Data
 
 
@@ -27,7 +28,7 @@ def lines(path):
 
 
 def test_every_row_is_kept_in_order_with_the_answer_that_the_model_gives(classifier, tmp_path, monkeypatch):
-    monkeypatch.setattr(stage, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(answers, "CHUNK_ROWS", 3)
     rows = [{"id": i, "text": "good film " * (i + 1), "note": None} for i in range(8)]
     data = write(tmp_path / "rows.jsonl", rows)
     told = run(Recipe(bundle=classifier, data=Data(file=data)), tmp_path / "out.jsonl")
@@ -124,13 +125,13 @@ def test_what_did_not_fit_into_the_model_is_counted(classifier, tmp_path):
 
 def test_a_signal_ends_it_with_nothing_written(classifier, tmp_path, monkeypatch):
     data = write(tmp_path / "rows.jsonl", [{"text": "good"}, {"text": 1}] * 3)
-    answer = stage._answer
+    answer = answers._answered
 
     def interrupted(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
         return answer(*arguments)
 
-    monkeypatch.setattr(stage, "_answer", interrupted)
+    monkeypatch.setattr(answers, "_answered", interrupted)
     with pytest.raises(Stopped, match="stopped after 6 rows") as stopped:
         run(Recipe(bundle=classifier, data=Data(file=data)), tmp_path / "out.jsonl")
     assert stopped.value.exit_code == 143
