@@ -1,11 +1,10 @@
 """``lathe extend``: a language model gets pieces for the words of a new text, and keeps all it knows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import Field
 
 from lathe.core.bundle import Bundle, Manifest
@@ -15,6 +14,7 @@ from lathe.core.report import say
 from lathe.core.work import Work, run_stage
 from lathe.models.presets import rounded
 from lathe.models.pretrained import check_folder, language_model_class, open_model, open_tokenizer, save_model
+from lathe.models.vocabulary import Parts, rebuild
 from lathe.tokenizer.continued import kind_of, learn_joins, parts_of, with_joins, words_in_pieces
 from lathe.tokenizer.sample import sampled
 from lathe.tokenizer.stage import Data, held_out_sample, measure, save, training_texts
@@ -74,28 +74,14 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     return Manifest(kind="model", stage="extend", scores=scores, runtime=saved)
 
 
-def grow(model: Any, parts: Mapping[int, Sequence[int]], multiple: int) -> None:
-    """Give each new id the mean of its parts' rows in every table that has a row for each piece.
+def grow(model: Any, parts: Parts, multiple: int) -> None:
+    """Give each new id the mean of its parts' rows in every table that has a row for each piece; old ones keep theirs.
 
-    The mean is where the parts' sum of information lies; a new row drawn at random has to be learnt from nothing
-    (Hewitt, 2021). ``parts``: new id -> ids of old pieces. The rows that round the table up are never a label.
+    ``parts``: new id -> ids of old pieces. The rows that round the table up are never a label.
     """
-    needed = max(parts) + 1
-    if needed > model.get_input_embeddings().weight.shape[0]:
-        torch.manual_seed(0)
-        model.resize_token_embeddings(rounded(needed, multiple), mean_resizing=False)
-    tables = {id(table): table for table in _tables(model)}.values()
-    with torch.no_grad():
-        for table in tables:
-            for new, old in parts.items():
-                table[new] = table[list(old)].mean(0)
-
-
-def _tables(model: Any) -> list[torch.nn.Parameter]:
-    """The parameters with a row for each piece; tied ones twice."""
-    head = model.get_output_embeddings()
-    found = [model.get_input_embeddings().weight]
-    return found + ([] if head is None else [head.weight] + ([] if head.bias is None else [head.bias]))
+    there = model.get_input_embeddings().weight.shape[0]
+    size = max(there, rounded(max(parts) + 1, multiple))
+    rebuild(model, {index: (index,) for index in range(there)} | dict(parts), size)
 
 
 def _tell(scores: Mapping[str, Any]) -> None:
