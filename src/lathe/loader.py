@@ -38,8 +38,8 @@ def task_of(bundle: Bundle) -> AnyTask:
     """The task a model was trained for, with its labels."""
     if bundle.manifest.task is None:
         raise BundleError(
-            f"{bundle.path}: a language model without a task; score it with `lathe perplexity`, "
-            "or make it answer with `lathe finetune`"
+            f"{bundle.path}: a language model without a task; score it with `lathe perplexity`, make it answer with "
+            "`lathe finetune`, or, where it writes, open it with lathe.load_generator"
         )
     try:
         task: AnyTask = parse(AnyTask, bundle.manifest.task)

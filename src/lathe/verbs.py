@@ -37,6 +37,9 @@ VERBS = {
         "lathe.evaluate", "score a model on a labelled file, with intervals, size and speed", ("bundle", "data.test")
     ),
     "predict": Verb("lathe.predict", "answer every row of a file", ("bundle", "data.file"), "optional"),
+    "generate": Verb(
+        "lathe.generate", "go on from a prompt, or answer it; or every row of a file", ("bundle", "prompt"), "optional"
+    ),
     "serve": Verb("lathe.serve", "serve a model over HTTP", ("bundle",), ""),
     "check": Verb(
         "lathe.inspect.check", "look at a data file or a recipe before anything is trained", ("data.file",), ""

@@ -1,0 +1,19 @@
+"""Text from causal and sequence-to-sequence models."""
+
+from lathe.generation.generator import Generator, Prompt, load_generator, refuse_silent
+from lathe.generation.options import AnyDecoding, Beam, Generation, Greedy, Sample
+from lathe.generation.writing import Generated, Write
+
+__all__ = [
+    "AnyDecoding",
+    "Beam",
+    "Generated",
+    "Generation",
+    "Generator",
+    "Greedy",
+    "Prompt",
+    "Sample",
+    "Write",
+    "load_generator",
+    "refuse_silent",
+]
