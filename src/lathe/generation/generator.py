@@ -21,8 +21,8 @@ from lathe.core.bundle import Bundle
 from lathe.core.data import RowError
 from lathe.core.errors import BundleError, DataError
 from lathe.core.keyed import word
+from lathe.core.rows import frame_of
 from lathe.core.runtime import Precision, autocast, dtype_of, set_up
-from lathe.core.tokens import frame_of
 from lathe.core.types import Symbols
 from lathe.generation.choosing import processors
 from lathe.generation.options import Beam, Generation

@@ -21,11 +21,10 @@ from transformers import (
 from transformers.utils import logging
 
 from lathe.core.bundle import Runtime
-from lathe.core.errors import BundleError, LatheError, RecipeError
+from lathe.core.errors import BundleError, LatheError
 from lathe.core.fit import plain
 from lathe.core.keyed import scalar_seed
 from lathe.core.runtime import MANY_BYTES, device
-from lathe.models.transformer_heads import MODELS
 
 KEPT_BYTES = 136
 """What a layer keeps for the backward pass, for each token and each number of its width: 34 float32."""
@@ -153,21 +152,6 @@ def with_head(config: PretrainedConfig, outputs: Sequence[str], pad: int | None)
     return config
 
 
-def check_head(auto_model: Any, config: PretrainedConfig) -> None:
-    """Raises ``RecipeError`` where models of this shape have no such head: an encoder predicts no next token."""
-    if type(config) not in auto_model._model_mapping:
-        instead = next((kind for kind in MODELS if auto_model in MODELS[kind]), None)
-        example = (
-            f", for instance model.kind=transformer model.architecture={instead.model_type.removeprefix('lathe-')}"
-            if instead
-            else ""
-        )
-        raise RecipeError(
-            f"objective: models of type {config.model_type!r} have no head {auto_model.__name__}; "
-            f"take an objective that fits them, or a model that has one{example}"
-        )
-
-
 def language_model_class(folder: Path) -> Any:
     """``AutoModelFor...LM`` of the language model in a folder. Raises ``BundleError`` for any other model."""
     config = open_config(folder)
@@ -185,7 +169,6 @@ def language_model_class(folder: Path) -> Any:
 
 def new_model(auto_model: Any, config: PretrainedConfig, seed: int) -> PreTrainedModel:
     """Fresh weights, drawn from ``seed`` alone."""
-    check_head(auto_model, config)
     torch.manual_seed(scalar_seed("weights", seed))
     return _placed(auto_model.from_config(config))
 
