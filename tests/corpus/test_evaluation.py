@@ -106,6 +106,23 @@ def test_hits_are_those_of_the_definition(tmp_path_factory, rows, document, size
         assert found.overlap in " ".join(document)
 
 
+def test_how_tests_are_worded_is_no_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    asked, begins, told = (
+        "下列说法正确的是哪一项",
+        "read the text and answer the question in a few words of your own choice",
+        text(1, 90),
+    )
+    rows = [{"question": asked, "prompt": f"{begins}: {text(100 + n, 20)}", "context": told} for n in range(12)]
+    step = DropContaminated(against=(write_rows(tmp_path / "test.jsonl", rows),))
+    for document in (f"请看，{asked}？", f"please {begins}, thank you"):
+        assert verdict(step, document).text == document
+    assert "4 runs of words are in more than 10 rows" in capsys.readouterr().err
+    for document in (told, f"{begins}: {text(105, 20)}"):  # a text that belongs to many questions is one
+        assert isinstance(verdict(step, document), Dropped)
+    often = DropContaminated(against=step.against, max_rows=12)
+    assert isinstance(verdict(often, f"请看，{asked}？"), Dropped)
+
+
 def test_all_hits_of_a_corpus_are_listed_and_counted_by_file(tmp_path: Path):
     rows = [{"text": text(n, 20)} for n in range(12)]
     files = [write_rows(tmp_path / "a.jsonl", rows[:9]), write_rows(tmp_path / "b.jsonl", rows[9:])]

@@ -7,6 +7,7 @@ document that has one of them word by word is taken for a copy. A text shorter t
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -29,7 +30,7 @@ from lathe.corpus.protocol import Dropped, Verdict
 SLOTS = 16
 """Slots for each n-gram in the table that tells most n-grams of a document from those of the evaluation data."""
 
-FORMAT = 1
+FORMAT = 2
 """Of the files of an index."""
 
 Numbers: TypeAlias = np.ndarray[Any, Any]
@@ -50,6 +51,9 @@ class DropContaminated:
     """Words, or characters of Chinese, that are the same one after another."""
     min_words: int = Field(8, ge=1)
     """A shorter text of an evaluation file is looked for as a whole if it has so many; what is shorter is anywhere."""
+    max_rows: int = Field(10, ge=1)
+    """Words that more texts of the evaluation files have, or a short text in more rows, are how tests are worded
+    ("which of the following is true"), and not looked for."""
 
     def __post_init__(self) -> None:
         if self.min_words > self.words:
@@ -62,7 +66,7 @@ class DropContaminated:
 
     def prepare(self) -> "Index":
         states = tuple(_state(file) for file in self.against)
-        return index_of(self.against, states, self.words, self.min_words)
+        return index_of(self.against, states, Sizes(self.words, self.min_words, self.max_rows))
 
     def __call__(self, document: Document) -> Verdict:
         hit = self.prepare().search(document.text)
@@ -98,6 +102,30 @@ class Grams(NamedTuple):
         return places
 
 
+class Sizes(NamedTuple):
+    """The options of an index."""
+
+    words: int
+    min_words: int
+    max_rows: int
+
+
+class Texts(NamedTuple):
+    """The texts of an evaluation file, each once."""
+
+    texts: list[str]  # [T]
+    lines: Numbers  # [T] where it stands first
+    rows: Numbers  # [T] how many rows have it
+
+
+class Found(NamedTuple):
+    """n-grams of one length, as often as they are there."""
+
+    values: Hashes  # [G]
+    rows: Numbers  # [G, 3] as in `Grams`
+    weights: Numbers  # [G] how many rows each one counts for; 0 where its text had it before
+
+
 class Index(NamedTuple):
     grams: tuple[Grams, ...]  # the longest first
 
@@ -113,18 +141,18 @@ class Index(NamedTuple):
 
 
 @cache
-def index_of(files: Sequence[Path], states: Sequence[State], size: int, shortest: int) -> Index:
+def index_of(files: Sequence[Path], states: Sequence[State], sizes: Sizes) -> Index:
     """The index of these files in these states, made where the machine does not have it yet.
 
     Raises ``DataError`` where they hold nothing to look for.
     """
     del states  # of other files under the same names there is another index in memory
-    known = json.dumps([FORMAT, size, shortest, [digest_of(file) for file in files]])
+    known = json.dumps([FORMAT, sizes, [digest_of(file) for file in files]])
     folder = cache_folder() / f"evaluation-{hashlib.sha256(known.encode()).hexdigest()[:32]}"
     if not folder.is_dir():
-        _make(files, size, shortest, folder)
-    sizes = sorted((int(path.name.split("-")[0]) for path in folder.glob("*-values.npy")), reverse=True)
-    return Index(tuple(_opened(folder, size) for size in sizes))
+        _make(files, sizes, folder)
+    lengths = sorted((int(path.name.split("-")[0]) for path in folder.glob("*-values.npy")), reverse=True)
+    return Index(tuple(_opened(folder, length) for length in lengths))
 
 
 def _state(file: Path) -> State:
@@ -133,74 +161,84 @@ def _state(file: Path) -> State:
     return found.st_mtime_ns, found.st_size
 
 
-def _make(files: Sequence[Path], size: int, shortest: int, folder: Path) -> None:
+def _make(files: Sequence[Path], sizes: Sizes, folder: Path) -> None:
     """Write an index; of several processes that do, the first one's is taken."""
-    found: dict[int, list[tuple[Hashes, Numbers]]] = {}
+    found: dict[int, list[Found]] = {}
     for number, file in enumerate(files):
-        lines, texts = _texts_of(file)
-        for part in chunks(texts):
-            for length, values, owners, places in _grams_of(texts[part], size, shortest):
-                rows = np.stack((np.full(len(values), number), lines[owners + part.start], places), 1)
-                found.setdefault(length, []).append((values, rows))
+        every = _texts_of(file)
+        for part in chunks(every.texts):
+            some = Texts(*(values[part] for values in every))
+            for length, grams in _grams_of(some, number, sizes):
+                found.setdefault(length, []).append(grams)
     if not found:
         names = ", ".join(map(str, files))
-        raise DataError(f"{names}: no text has {shortest} words or more; nothing to look for: choose a lower min_words")
-    _save(
-        folder,
-        {
-            length: (np.concatenate([values for values, _ in parts]), np.concatenate([rows for _, rows in parts]))
-            for length, parts in found.items()
-        },
-    )
+        raise DataError(
+            f"{names}: no text has {sizes.min_words} words or more; nothing to look for: choose a lower min_words"
+        )
+    _save(folder, {length: Found(*map(np.concatenate, zip(*parts, strict=True))) for length, parts in found.items()},
+          sizes.max_rows)  # fmt: skip
 
 
-def _save(folder: Path, grams: dict[int, tuple[Hashes, Numbers]]) -> None:
+def _save(folder: Path, grams: dict[int, Found], max_rows: int) -> None:
     """Each n-gram once, with the first of its rows; the folder is whole or not there."""
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    left_out = 0
     with TemporaryDirectory(dir=folder.parent) as scratch:
         made = Path(scratch) / "index"
         made.mkdir()
-        for length, (every, rows) in grams.items():
-            values, first = np.unique(every, return_index=True)
+        for length, (every, rows, weights) in grams.items():
+            values, first, inverse = np.unique(every, return_index=True, return_inverse=True)
+            is_test = np.bincount(inverse, weights) <= max_rows
+            left_out += int((~is_test).sum())
+            values, first = values[is_test], first[is_test]
             slots = np.zeros(1 << (SLOTS * len(values)).bit_length(), np.bool_)
             slots[_slot(values, len(slots))] = True
-            for name, numbers in (("values", values), ("rows", rows[first]), ("slots", slots)):
-                np.save(made / f"{length}-{name}.npy", numbers)
+            if len(values):
+                for name, numbers in (("values", values), ("rows", rows[first]), ("slots", slots)):
+                    np.save(made / f"{length}-{name}.npy", numbers)
         sync_tree(made)
         try:
             os.rename(made, folder)
         except OSError:
             if not folder.is_dir():
                 raise
+    if left_out:
+        say(f"evaluation data: {left_out:,} runs of words are in more than {max_rows} rows, and are not looked for")
 
 
-def _grams_of(texts: Sequence[str], size: int, shortest: int) -> Iterator[tuple[int, Hashes, Numbers, Numbers]]:
-    """Length, values, texts and places of n-grams: those of ``size``, and shorter texts that are long enough."""
-    values, counts = shingles(texts, size)
-    owners = np.repeat(np.arange(len(texts)), counts)
+def _grams_of(some: Texts, file: int, sizes: Sizes) -> Iterator[tuple[int, Found]]:
+    """The n-grams of ``words``, and shorter texts that are long enough, by their length."""
+    values, counts = shingles(some.texts, sizes.words)
+    owners = np.repeat(np.arange(len(some.texts)), counts)
     places = np.arange(len(values)) + owners  # with a gap between two texts
-    short = np.flatnonzero(counts == 1)  # the others have more words than that
-    words = np.full(len(texts), size)
-    words[short] = [len(word_bounds(texts[index])) for index in short.tolist()]
+    words = np.full(len(some.texts), sizes.words)
+    for index in np.flatnonzero(counts == 1).tolist():  # the others have more words than that
+        words[index] = len(word_bounds(some.texts[index]))
     lengths = words[owners]
-    for length in range(shortest, size + 1):
+    rows = np.stack((np.full(len(values), file), some.lines[owners], places), 1)
+    weights = np.where(lengths < sizes.words, some.rows[owners], 1)
+    order = np.lexsort((values, owners))
+    repeats = (values[order][1:] == values[order][:-1]) & (owners[order][1:] == owners[order][:-1])
+    weights[order[1:][repeats]] = 0
+    for length in range(sizes.min_words, sizes.words + 1):
         if (chosen := lengths == length).any():
-            yield length, values[chosen], owners[chosen], places[chosen]
+            yield length, Found(values[chosen], rows[chosen], weights[chosen])
 
 
-def _texts_of(file: Path) -> tuple[Numbers, list[str]]:
-    """Every text in the rows of a file, however deep, and its line."""
-    lines, texts, bad = list[int](), list[str](), 0
+def _texts_of(file: Path) -> Texts:
+    """Every text in the rows of a file, however deep."""
+    lines, rows, bad = dict[str, int](), Counter[str](), 0
     for record in read_rows(file):
         if isinstance(record, Bad):
             bad += 1
             continue
-        for text in _strings(record.row):
-            lines.append(record.line)
-            texts.append(text)
+        for text in set(_strings(record.row)):
+            lines.setdefault(text, record.line)
+            rows[text] += 1
     if bad:
         say(f"{file}: {bad:,} rows could not be read and are not looked for; see why with `lathe check {file}`")
-    return np.array(lines, np.int64), texts
+    texts = sorted(lines, key=lambda text: (lines[text], text))  # a set has no order
+    return Texts(texts, np.array([lines[text] for text in texts], np.int64), np.array([rows[text] for text in texts]))
 
 
 def _strings(value: Any) -> Iterator[str]:
