@@ -24,7 +24,7 @@ ALPHABET = [f"word{i}" for i in range(3000)]
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):
     folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setattr("lathe.corpus.duplicates.evaluation.cache_folder", lambda: folder)
+    monkeypatch.setattr("lathe.corpus.made_once.cache_folder", lambda: folder)
     return folder
 
 

@@ -4,27 +4,23 @@ Every text in a row of an evaluation file (question, choices, context, messages 
 document that has one of them word by word is taken for a copy. A text shorter than that is looked for as a whole.
 """
 
-import hashlib
-import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from pydantic import Field
 
 from lathe.core.data import Bad, read_rows
-from lathe.core.digest import digest_of, sync_tree
+from lathe.core.digest import digest_of
 from lathe.core.errors import DataError, RecipeError
 from lathe.core.recipe import recipe
 from lathe.core.report import say
-from lathe.core.runtime import cache_folder
 from lathe.core.types import Document
 from lathe.corpus.duplicates.shingles import Hashes, chunks, shingles, word_bounds
+from lathe.corpus.made_once import State, made_once, state_of
 from lathe.corpus.protocol import Dropped, Verdict
 
 SLOTS = 16
@@ -34,7 +30,6 @@ FORMAT = 2
 """Of the files of an index."""
 
 Numbers: TypeAlias = np.ndarray[Any, Any]
-State: TypeAlias = tuple[int, int]
 
 
 @recipe
@@ -65,7 +60,7 @@ class DropContaminated:
         return list(self.against)
 
     def prepare(self) -> "Index":
-        states = tuple(_state(file) for file in self.against)
+        states = tuple(state_of(file) for file in self.against)
         return index_of(self.against, states, Sizes(self.words, self.min_words, self.max_rows))
 
     def __call__(self, document: Document) -> Verdict:
@@ -147,22 +142,14 @@ def index_of(files: Sequence[Path], states: Sequence[State], sizes: Sizes) -> In
     Raises ``DataError`` where they hold nothing to look for.
     """
     del states  # of other files under the same names there is another index in memory
-    known = json.dumps([FORMAT, sizes, [digest_of(file) for file in files]])
-    folder = cache_folder() / f"evaluation-{hashlib.sha256(known.encode()).hexdigest()[:32]}"
-    if not folder.is_dir():
-        _make(files, sizes, folder)
+    known = [FORMAT, sizes, [digest_of(file) for file in files]]
+    folder = made_once("evaluation", known, partial(_make, files, sizes))
     lengths = sorted((int(path.name.split("-")[0]) for path in folder.glob("*-values.npy")), reverse=True)
     return Index(tuple(_opened(folder, length) for length in lengths))
 
 
-def _state(file: Path) -> State:
-    """What changes with a file."""
-    found = file.stat()
-    return found.st_mtime_ns, found.st_size
-
-
 def _make(files: Sequence[Path], sizes: Sizes, folder: Path) -> None:
-    """Write an index; of several processes that do, the first one's is taken."""
+    """Write an index into a folder."""
     found: dict[int, list[Found]] = {}
     for number, file in enumerate(files):
         every = _texts_of(file)
@@ -180,28 +167,18 @@ def _make(files: Sequence[Path], sizes: Sizes, folder: Path) -> None:
 
 
 def _save(folder: Path, grams: dict[int, Found], max_rows: int) -> None:
-    """Each n-gram once, with the first of its rows; the folder is whole or not there."""
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Each n-gram once, with the first of its rows."""
     left_out = 0
-    with TemporaryDirectory(dir=folder.parent) as scratch:
-        made = Path(scratch) / "index"
-        made.mkdir()
-        for length, (every, rows, weights) in grams.items():
-            values, first, inverse = np.unique(every, return_index=True, return_inverse=True)
-            is_test = np.bincount(inverse, weights) <= max_rows
-            left_out += int((~is_test).sum())
-            values, first = values[is_test], first[is_test]
-            slots = np.zeros(1 << (SLOTS * len(values)).bit_length(), np.bool_)
-            slots[_slot(values, len(slots))] = True
-            if len(values):
-                for name, numbers in (("values", values), ("rows", rows[first]), ("slots", slots)):
-                    np.save(made / f"{length}-{name}.npy", numbers)
-        sync_tree(made)
-        try:
-            os.rename(made, folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
+    for length, (every, rows, weights) in grams.items():
+        values, first, inverse = np.unique(every, return_index=True, return_inverse=True)
+        is_test = np.bincount(inverse, weights) <= max_rows
+        left_out += int((~is_test).sum())
+        values, first = values[is_test], first[is_test]
+        slots = np.zeros(1 << (SLOTS * len(values)).bit_length(), np.bool_)
+        slots[_slot(values, len(slots))] = True
+        if len(values):
+            for name, numbers in (("values", values), ("rows", rows[first]), ("slots", slots)):
+                np.save(folder / f"{length}-{name}.npy", numbers)
     if left_out:
         say(f"evaluation data: {left_out:,} runs of words are in more than {max_rows} rows, and are not looked for")
 
