@@ -26,6 +26,7 @@ from lathe.corpus.documentation import Documentation, LibraryLabels, label_by_li
 from lathe.corpus.duplicates import DropContaminated, DropExactDuplicates, DropNearDuplicates, DropRepeatedParts
 from lathe.corpus.files import Files
 from lathe.corpus.ledger import Ledger
+from lathe.corpus.perplexity import Perplexity
 from lathe.corpus.processes import Workers
 from lathe.corpus.protocol import inputs_of, prepare
 from lathe.corpus.readers.tables import TEXT_COLUMNS
@@ -37,7 +38,14 @@ from lathe.corpus.split import Proportions
 
 AnySource: TypeAlias = Annotated[Files | Documentation, Field(discriminator="kind")]
 AnyStep: TypeAlias = Annotated[
-    Normalise | DropShort | AnyRule | DropExactDuplicates | DropRepeatedParts | DropNearDuplicates | DropContaminated,
+    Normalise
+    | DropShort
+    | AnyRule
+    | DropExactDuplicates
+    | DropRepeatedParts
+    | DropNearDuplicates
+    | DropContaminated
+    | Perplexity,
     Field(discriminator="kind"),
 ]
 

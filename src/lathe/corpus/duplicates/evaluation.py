@@ -154,7 +154,7 @@ def _make(files: Sequence[Path], sizes: Sizes, folder: Path) -> None:
     for number, file in enumerate(files):
         every = _texts_of(file)
         for part in chunks(every.texts):
-            some = Texts(*(values[part] for values in every))
+            some = Texts(every.texts[part], every.lines[part], every.rows[part])
             for length, grams in _grams_of(some, number, sizes):
                 found.setdefault(length, []).append(grams)
     if not found:
