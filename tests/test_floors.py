@@ -53,6 +53,7 @@ CORE = [
         "documents",
         "answers",
         "rows",
+        "shards",
         "tokens",
         "batches",
         "profile",

@@ -54,6 +54,7 @@ def test_rows_are_laid_out_as_one_by_one(frame: Frame, documents: list[list[int]
     rows = [row for document in documents for row in rows_one_by_one(document, frame, max_length)]
     assert laid.ids.tolist() == [token for row in rows for token in row]
     assert laid.lengths.tolist() == [len(row) for row in rows]
+    assert laid.rows.tolist() == [len(rows_one_by_one(document, frame, max_length)) for document in documents]
     assert laid.empty == documents.count([])
 
 
@@ -172,8 +173,8 @@ def test_a_damaged_header_is_found_on_opening(tokenizer: PreTrainedTokenizerFast
 
 def test_another_format_is_refused(tokenizer: PreTrainedTokenizerFast, tmp_path: Path):
     header = TokenFile.write(tmp_path / "tokens", ["good film"], tokenizer, 8).path / "header.json"
-    header.write_text(json.dumps(json.loads(header.read_text("utf-8")) | {"format": 2}), encoding="utf-8")
-    with pytest.raises(DataError, match="has format 2"):
+    header.write_text(json.dumps(json.loads(header.read_text("utf-8")) | {"format": 3}), encoding="utf-8")
+    with pytest.raises(DataError, match="has format 3"):
         TokenFile.open(tmp_path / "tokens")
 
 

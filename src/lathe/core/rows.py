@@ -67,27 +67,33 @@ class Laid(NamedTuple):
 
     ids: Ids  # [tokens]
     lengths: Counts  # [rows]
-    empty: int  # documents without a token
+    rows: Counts  # [documents] how many rows each has
+
+    @property
+    def empty(self) -> int:
+        """Documents without a token."""
+        return int((self.rows == 0).sum())
 
 
 def lay_out(documents: Sequence[Sequence[int] | Counts | Marks], frame: Frame, max_length: int, dtype: IdType) -> Laid:
     """Cut each document into rows and frame them; a document without a token has no row.
 
-    >>> ids, lengths, empty = lay_out([[5, 6, 7], []], Frame((1,), (2,), ()), 4, np.uint16)
-    >>> ids.tolist(), lengths.tolist(), empty
-    ([1, 5, 6, 2, 1, 7, 2], [4, 3], 1)
+    >>> ids, lengths, rows = lay_out([[5, 6, 7], []], Frame((1,), (2,), ()), 4, np.uint16)
+    >>> ids.tolist(), lengths.tolist(), rows.tolist()
+    ([1, 5, 6, 2, 1, 7, 2], [4, 3], [2, 0])
     """
     room = max_length - len(frame.before) - len(frame.after)
     sizes = np.fromiter(map(len, documents), np.int64, len(documents))
-    whole = sizes[sizes > 0] + len(frame.end)  # [D] of the documents with a token
+    has_tokens = sizes > 0
+    whole = sizes + len(frame.end) * has_tokens  # [D]
     ended = ((*ids, *frame.end) if ids else () for ids in documents) if frame.end else documents
     flat: Ids = np.fromiter(chain.from_iterable(ended), dtype, int(whole.sum()))
     rows = -(-whole // room)  # [D]
     lengths = np.full(int(rows.sum()), room)
-    lengths[np.cumsum(rows) - 1] = whole - (rows - 1) * room  # the last row of a document may be short
+    lengths[np.cumsum(rows)[has_tokens] - 1] = (whole - (rows - 1) * room)[has_tokens]  # the last one may be short
     lengths += len(frame.before) + len(frame.after)
     if not frame.before and not frame.after:
-        return Laid(flat, lengths, len(documents) - len(whole))
+        return Laid(flat, lengths, rows)
     ends = np.cumsum(lengths)
     ids: Ids = np.empty(int(lengths.sum()), dtype)
     is_text = np.ones(len(ids), np.bool_)
@@ -96,7 +102,7 @@ def lay_out(documents: Sequence[Sequence[int] | Counts | Marks], frame: Frame, m
     for offset, token in enumerate(frame.after):
         ids[ends - len(frame.after) + offset], is_text[ends - len(frame.after) + offset] = token, False
     ids[is_text] = flat
-    return Laid(ids, lengths, len(documents) - len(whole))
+    return Laid(ids, lengths, rows)
 
 
 class Text(NamedTuple):
@@ -147,7 +153,7 @@ def lay_out_marked(
     numbers = np.repeat(np.arange(first, first + len(documents)), [len(of_one) for of_one in cut])
     sentences = [np.count_nonzero(row.marks & SENTENCE) for row in rows]
     origins = np.stack([numbers, np.array(sentences, np.int64)], axis=1)
-    return MarkedRows(laid._replace(empty=cut.count([])), marks.astype(np.uint8), origins)
+    return MarkedRows(laid._replace(rows=np.array([*map(len, cut)], np.int64)), marks.astype(np.uint8), origins)
 
 
 def _ended(text: Text, end: Sequence[int]) -> Text:

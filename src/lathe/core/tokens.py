@@ -1,4 +1,4 @@
-"""Text as token ids on disk, read without loading: a folder with the ids, the length of each row, and a header.
+"""Text as token ids on disk, read without loading: a folder with the ids, the lengths of rows, the rows of documents.
 
 Documents become rows of at most ``max_length`` tokens, special tokens included; every token is kept, so the last row of
 a document may be short. Where the tokenizer frames a text (``[CLS]`` ... ``[SEP]``), every row is framed; where it adds
@@ -11,9 +11,7 @@ kept, and of each row its document and its sentences.
 import hashlib
 import json
 import math
-import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -40,10 +38,11 @@ from lathe.core.rows import (
     lay_out,
     lay_out_marked,
 )
+from lathe.core.shards import DOCUMENTS, IDS, LENGTHS, MARKS, ORIGINS, Amount, Files, Shard, Writer
 from lathe.core.types import Encoded
 
-FORMAT = 1
-HEADER, IDS, LENGTHS, MARKS, ORIGINS = "header.json", "ids.bin", "lengths.bin", "marks.bin", "origins.bin"
+FORMAT = 2
+HEADER = "header.json"
 SHORT = 8
 """A row with fewer tokens of text than this teaches little: such rows are kept and counted."""
 
@@ -59,15 +58,14 @@ class Header:
     vocab_size: int
     special: tuple[int, ...]
     dtype: str
-    sha256: str  # of the ids, then the lengths, then what else is kept
+    sha256: str  # of the digests of the shards
+    shards: tuple[Shard, ...]
     format: int = FORMAT
     is_marked: bool = False  # marks and origins are kept
 
     @property
-    def sizes(self) -> dict[str, int]:
-        """Bytes of each file, in the order of their digest."""
-        plain = {IDS: self.tokens * np.dtype(self.dtype).itemsize, LENGTHS: self.rows * 4}
-        return plain | ({MARKS: self.tokens, ORIGINS: self.rows * 8} if self.is_marked else {})
+    def amount(self) -> Amount:
+        return Amount(self.documents, self.empty, self.rows, self.short, self.tokens)
 
 
 @dataclass(frozen=True)
@@ -85,10 +83,13 @@ class TokenFile:
     def write(
         cls, folder: Path, texts: Iterable[str], tokenizer: Any, max_length: int, layout: Layout | None = None
     ) -> Self:
-        """Tokenise a stream of documents; ``folder`` appears when it is complete. ``tokenizer`` is Hugging Face's."""
+        """Tokenise a stream of documents; ``folder`` appears when it is complete. ``tokenizer`` is Hugging Face's.
+
+        A call that was killed is gone on with by the same call: the shards that are whole, of texts that are still the
+        same, are not made again.
+        """
         part = folder.with_name(f".{folder.name}.part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+        part.mkdir(parents=True, exist_ok=True)
         write_json(part / HEADER, asdict(_write_rows(part, texts, tokenizer, max_length, layout or Layout())))
         part.rename(folder)
         sync_folder(folder.parent)
@@ -151,6 +152,11 @@ class TokenFile:
         return self.origins
 
     @cached_property
+    def document_rows(self) -> Counts:
+        """How many rows each document has; those of a document stand one behind the other.  [documents]"""
+        return np.fromfile(self.path / DOCUMENTS, np.uint32).astype(np.int64)
+
+    @cached_property
     def keys(self) -> Seeds:
         """What the randomness of each row depends on.  [rows]"""
         return row_keys(self.header.sha256, len(self))
@@ -177,49 +183,43 @@ def _write_rows(folder: Path, texts: Iterable[str], tokenizer: Any, max_length: 
     framing = len(frame.before) + len(frame.after)
     if max_length <= framing:
         raise DataError(f"max_length: {max_length} leaves no room for text beside {framing} special tokens")
-    dtype, sha = _smallest_type(len(tokenizer)), hashlib.sha256()
-    rows = tokens = documents = empty = short = 0
-    names = (IDS, LENGTHS, *((MARKS, ORIGINS) if layout.is_marked else ()))
-    with ExitStack() as stack:
-        files = [stack.enter_context((folder / name).open("wb")) for name in names]
-        meter = stack.enter_context(progress("tokenising", unit="documents"))
-        for count, laid, *more in _laid(texts, tokenizer, frame, max_length, dtype, layout):
-            sha.update(laid.ids.data)
-            for file, values in zip(files, (laid.ids, laid.lengths.astype(np.uint32), *more), strict=True):
-                file.write(values.data)
-            rows, tokens = rows + len(laid.lengths), tokens + len(laid.ids)
-            documents, empty = documents + count, empty + laid.empty
-            short += int((laid.lengths - framing < SHORT).sum())
-            meter.advance(count)
-    for name in names[1:]:
-        _digest(folder / name, sha)
+    dtype = _smallest_type(len(tokenizer))
+    files = Files(folder, np.dtype(dtype).name, layout.is_marked)
+    engine = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+    made_from = [FORMAT, engine, frame, max_length, asdict(layout)]
+    with Writer(files, texts, made_from) as writer, progress("tokenising", unit="documents") as meter:
+        first = writer.done.documents
+        meter.skip(first)
+        for laid, *more in _laid(writer.texts, tokenizer, frame, max_length, dtype, layout, first):
+            short = int((laid.lengths - framing < SHORT).sum())
+            amount = Amount(len(laid.rows), laid.empty, len(laid.lengths), short, len(laid.ids))
+            lengths, rows = (values.astype(np.uint32) for values in (laid.lengths, laid.rows))
+            writer.append(amount, [laid.ids, lengths, rows, *more])
+            meter.advance(amount.documents)
     return Header(
-        rows=rows,
-        tokens=tokens,
-        documents=documents,
-        empty=empty,
-        short=short,
+        **writer.done._asdict(),
         max_length=max_length,
         vocab_size=len(tokenizer),
         special=tuple(sorted(set(tokenizer.all_special_ids))),
-        dtype=np.dtype(dtype).name,
-        sha256=sha.hexdigest(),
+        dtype=files.dtype,
+        sha256=writer.sha256,
+        shards=tuple(writer.shards),
         is_marked=layout.is_marked,
     )
 
 
 def _laid(
-    texts: Iterable[str], tokenizer: Any, frame: Frame, max_length: int, dtype: IdType, layout: Layout
+    texts: Iterable[str], tokenizer: Any, frame: Frame, max_length: int, dtype: IdType, layout: Layout, first: int
 ) -> Iterator[tuple[Any, ...]]:
-    """Number of documents and their rows, many documents at a time; where they are marked, also marks and origins."""
+    """Rows of many documents at a time, the first of them with the number ``first``; where they are marked, also marks
+    and origins."""
     if not layout.is_marked:
         for chunk in encode_texts(texts, tokenizer):
-            yield len(chunk), lay_out(chunk, frame, max_length, dtype)
+            yield (lay_out(chunk, frame, max_length, dtype),)
         return
-    first = 0
     for marked in encode_marked(texts, tokenizer, layout):
         laid, marks, origins = lay_out_marked(marked, frame, max_length, dtype, layout, first)
-        yield len(marked), laid, marks, origins.astype(np.uint32)
+        yield laid, marks, origins.astype(np.uint32)
         first += len(marked)
 
 
@@ -234,29 +234,28 @@ def _smallest_type(vocab_size: int) -> IdType:
 def _read_header(file: Path) -> Header:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-        header = Header(**values | {"special": tuple(values["special"])})
+        found = values["format"]
+        if found == FORMAT:
+            shards = tuple(Shard.of_json(shard) for shard in values["shards"])
+            return Header(**values | {"special": tuple(values["special"]), "shards": shards})
     except FileNotFoundError:
         raise DataError(f"{file.parent}: not a token file (no {file.name})") from None
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{file}: damaged ({error}); delete {file.parent} and make it again") from None
-    if header.format != FORMAT:
-        raise DataError(f"{file}: has format {header.format}, this version reads {FORMAT}; delete it and make it again")
-    return header
+    raise DataError(f"{file}: has format {found}, this version reads {FORMAT}; delete it and make it again")
 
 
 def _check(folder: Path, header: Header) -> None:
-    sha = hashlib.sha256()
-    for name, size in header.sizes.items():
+    files = Files(folder, header.dtype, header.is_marked)
+    for name, size in files.sizes(header.amount).items():
         file = folder / name
         found = file.stat().st_size if file.is_file() else math.nan
         if found != size:
             raise DataError(f"{file}: has {found} bytes instead of {size}; delete {folder} and make it again")
-        _digest(file, sha)
-    if sha.hexdigest() != header.sha256:
-        raise DataError(f"{folder}: damaged (its sha256 is not the one in {HEADER}); delete it and make it again")
-
-
-def _digest(file: Path, sha: Any) -> None:
-    with file.open("rb") as stream:
-        while chunk := stream.read(2**20):
-            sha.update(chunk)
+    whole = sum(1 for _ in files.whole(header.shards))
+    if whole < len(header.shards):
+        first = sum(shard.amount.rows for shard in header.shards[:whole])
+        place = f"shard {whole + 1} of {len(header.shards)} (from row {first:,} on)"
+        raise DataError(
+            f"{folder}: {place} is damaged: its sha256 is not the one in {HEADER}; delete it, make it again"
+        )
