@@ -10,12 +10,15 @@ import pytest
 from transformers import AutoModelForMaskedLM, BertConfig, PreTrainedTokenizerFast
 
 from lathe.cli import main
+from lathe.core.bundle import Bundle
+from lathe.core.documents import read_documents
 from lathe.core.recipe import parse, read_toml
 from lathe.models.pretrained import new_model, save_model
 from lathe.stories.story import prepare, read_story
 from lathe.verbs import VERBS
 
-RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
+FOLDER = Path(__file__).parents[1] / "recipes"
+RECIPES = sorted(FOLDER.rglob("*.toml"))
 STORIES = [path for path in RECIPES if "stage" in read_toml(path)]
 SINGLE = [path for path in RECIPES if path not in STORIES]
 ENGLISH = [("good film", "good"), ("a great plot", "good"), ("bad film", "bad"), ("the plot is awful", "bad")]
@@ -26,6 +29,24 @@ TAGGED = [
     {"tokens": ["在", "北", "京"], "tags": ["O", "B-LOC", "I-LOC"]},
 ]
 STEPS = ["train.max_steps=2"]
+PROSE = (
+    "The harbour was quiet before the storm, and the people of the village had gone to bed with their doors open.\n"
+    "Nobody had seen such a summer in all the years that the oldest of them could remember, and they remembered many.\n"
+    "When the wind came in from the sea it took the boats first, one after the other, and then the roof of the inn.\n"
+    "In the morning they counted what was left of the fleet, wrote to the county for help, and began to build again.\n"
+    "Those who would like to hear more of this can write to me@home.org, and they will have an answer within days.\n"
+    "It is said that three of the boats were found on the other side of the bay, with their nets still in good order."
+)
+CHINESE_PROSE = (
+    "这座小城在长江的南岸，城里的人大多靠种田和打鱼过日子，每到秋天，街上总有一股桂花的香味。\n"
+    "我小时候常常跟着祖父去江边，他坐在石头上抽烟，我就在一旁看来往的船，一看就是一个下午。\n"
+    "后来我到北京念书，又在那里工作了十几年，回来的次数越来越少，可是那条江一直在我的梦里。\n"
+    "去年冬天祖父不在了，我赶回去的时候，江面上正下着小雪，岸边的石头还在，坐的人却没有了。\n"
+    "如果有人想知道更多这座小城的事情，可以写信到me@home.org，我会在几天以内把知道的都告诉他。\n"
+    "母亲说，老人走得很安静，走之前还问过我什么时候放假，说今年的鱼比去年的多，等我回来一起吃。"
+)
+ADVERTISEMENT = "We sell the best shoes in the town and the shoes are cheap.\n"
+CHINESE_ADVERTISEMENT = "我们的鞋子是城里最好的，也是最便宜的。\n"
 
 
 def name(path: Path) -> str:
@@ -65,7 +86,7 @@ def test_every_stage_of_a_story_is_what_its_verb_takes(path, tmp_path):
 @pytest.mark.parametrize("path", RECIPES, ids=name)
 def test_a_recipe_shows_the_command_that_runs_it(path):
     calls = [shlex.split(line) for line in re.findall(r"^#     lathe (.*)$", path.read_text("utf-8"), re.MULTILINE)]
-    assert f"recipes/{path.name}" in calls[0]
+    assert f"recipes/{path.relative_to(FOLDER)}" in calls[0]
     assert {call[0] for call in calls} <= set(VERBS)
 
 
@@ -85,6 +106,25 @@ def test_a_fine_tuning_recipe_runs(stem, rows, tmp_path, encoder):
         arguments.append("task.max_length=16")  # the tiny model takes no more
     assert main(["finetune", recipe(stem), *arguments, "-o", str(out)]) == 0
     assert (out / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("stem", ["web-english", "web-chinese"])
+def test_a_recipe_for_web_text_keeps_good_prose_and_says_why_it_drops_the_rest(stem, tmp_path):
+    for library in ("py3langid", "ftfy", "opencc"):
+        pytest.importorskip(library)
+    good, advertisement = {
+        "web-english": (PROSE, ADVERTISEMENT),
+        "web-chinese": (CHINESE_PROSE, CHINESE_ADVERTISEMENT),
+    }[stem]
+    texts = [good, good, PROSE, CHINESE_PROSE, advertisement * 30, good[:40]]
+    rows = [{"text": text} for text in texts]
+    out = tmp_path / "out"
+    paths = f'source.paths=["{write(tmp_path / "rows.jsonl", rows)}"]'
+    assert main(["corpus", recipe(stem), paths, "split={validation=0, test=0}", "-o", str(out)]) == 0
+    assert [document.text for document in read_documents(out)] == [good.replace("me@home.org", "<email>")]
+    dropped = Bundle.open(out).manifest.scores["dropped"]
+    assert dropped["exact duplicate"] == 2 and sum(dropped.values()) == len(rows) - 1
+    assert {reason.partition(":")[0] for reason in dropped} >= {"language", "gopher repetition"}
 
 
 def test_the_pretraining_recipe_runs(tmp_path, encoder):
