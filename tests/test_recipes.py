@@ -19,6 +19,7 @@ from lathe.verbs import VERBS
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 RECIPES = sorted(FOLDER.rglob("*.toml"))
+TINY = sorted((FOLDER / "pretrain").glob("*-tiny.toml"))
 STORIES = [path for path in RECIPES if "stage" in read_toml(path)]
 SINGLE = [path for path in RECIPES if path not in STORIES]
 ENGLISH = [("good film", "good"), ("a great plot", "good"), ("bad film", "bad"), ("the plot is awful", "bad")]
@@ -132,6 +133,14 @@ def test_the_pretraining_recipe_runs(tmp_path, encoder):
     shape = ["model.hidden_size=16", "model.num_hidden_layers=1", "model.num_attention_heads=2"]
     arguments = [f"data.train={text}", f"tokenizer={encoder}", *shape, *STEPS, "train.tokens_per_step=64"]
     assert main(["pretrain", recipe("pretrain"), *arguments, "-o", str(tmp_path / "out")]) == 0
+
+
+@pytest.mark.parametrize("path", TINY, ids=name)
+def test_a_small_model_of_each_kind_is_pretrained(path, tmp_path, encoder):
+    text = write(tmp_path / "text.jsonl", [{"text": f"{text} {other}"} for text, _ in ENGLISH for other, _ in CHINESE])
+    arguments = [str(path), f"data.train={text}", f"tokenizer={encoder}", *STEPS]
+    assert main(["pretrain", *arguments, "-o", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out/model.safetensors").is_file()
 
 
 def test_the_story_for_a_team_s_own_text_runs(tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from lathe.core.errors import BundleError, DataError, RecipeError
 from lathe.core.recipe import merged, parse
@@ -13,6 +13,10 @@ from lathe.pretrain import Recipe, run
 SHAPES = {
     "masked": {"kind": "bert", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2},
     "causal": {"kind": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2},
+    "denoising": {"kind": "bart", "d_model": 16, "encoder_layers": 1, "num_attention_heads": 2},
+    "permutation": {"kind": "xlnet", "d_model": 16, "n_layer": 1, "n_head": 2},
+    "prefix": {"kind": "llama", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2},
+    "span_corruption": {"kind": "t5", "d_model": 16, "num_layers": 1, "num_heads": 2},
 }
 
 
@@ -40,8 +44,13 @@ OURS = {"kind": "transformer", "hidden_size": 16, "num_hidden_layers": 1, "num_a
     [
         ("masked", SHAPES["masked"], AutoModelForMaskedLM),
         ("causal", SHAPES["causal"], AutoModelForCausalLM),
+        ("denoising", SHAPES["denoising"], AutoModelForSeq2SeqLM),
+        ("permutation", SHAPES["permutation"], AutoModelForCausalLM),
+        ("prefix", SHAPES["prefix"], AutoModelForCausalLM),
+        ("span_corruption", SHAPES["span_corruption"], AutoModelForSeq2SeqLM),
         ("masked", OURS, AutoModelForMaskedLM),
         ("causal", OURS | {"architecture": "decoder"}, AutoModelForCausalLM),
+        ("denoising", OURS | {"architecture": "encoder-decoder"}, AutoModelForSeq2SeqLM),
     ],
 )
 def test_a_new_model_learns_more_than_word_frequencies_and_opens_with_transformers(
@@ -59,6 +68,20 @@ def test_a_transformer_of_another_architecture_is_refused_with_the_one_to_take(r
     fits = {"masked": "encoder", "causal": "decoder"}[kind]
     with pytest.raises(RecipeError, match=f"model.architecture={fits}"):
         run(recipe(objective={"kind": kind}, model=OURS | {"architecture": architecture}), tmp_path / "out")
+
+
+def test_a_tokenizer_without_sentinels_gets_them_with_a_new_model_and_lacks_them_in_a_base(recipe, tmp_path, capsys):
+    spans, steps = {"kind": "span_corruption", "extra_ids": 12}, {"max_steps": 1}
+    run(recipe(objective=spans, model=SHAPES["span_corruption"], train=steps), tmp_path / "t5")
+    assert "12 are added" in capsys.readouterr().err
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "t5")
+    assert tokenizer.convert_tokens_to_ids("<extra_id_11>") == 36
+    run(recipe(objective=spans, tokenizer=None, base=tmp_path / "t5", train=steps), tmp_path / "again")
+    assert "sentinels" not in capsys.readouterr().err
+    run(recipe(objective={"kind": "denoising"}, model=SHAPES["denoising"], train=steps), tmp_path / "bart")
+    with pytest.raises(RecipeError, match="needs sentinels .* in the tokenizer of `base`, which has none"):
+        run(recipe(objective=spans, tokenizer=None, base=tmp_path / "bart", train=steps), tmp_path / "out")
+    assert not (tmp_path / "out.work").exists()
 
 
 def test_a_continued_model_starts_where_the_first_one_ended(recipe, tmp_path):
@@ -191,7 +214,13 @@ def test_two_runs_are_equal_bit_for_bit(recipe, tmp_path):
     ("kind", "shape", "why"),
     [
         ("masked", "causal", "masked does not fit a model of type 'gpt2'"),
+        ("masked", "span_corruption", "masked does not fit a model of type 't5'"),
         ("causal", "masked", "causal needs a model that reads from left to right"),
+        ("causal", "permutation", "causal needs a model that reads from left to right"),
+        ("prefix", "masked", "prefix needs a model that reads from left to right"),
+        ("permutation", "masked", "permutation needs a model with a second stream"),
+        ("denoising", "causal", "denoising does not fit a model of type 'gpt2'"),
+        ("span_corruption", "masked", "span_corruption does not fit a model of type 'bert'"),
     ],
 )
 def test_an_objective_that_does_not_fit_the_model_is_refused_before_the_text_is_read(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count, takewhile
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
 import numpy as np
@@ -9,6 +10,9 @@ from torch import Tensor, device, float64, nn
 
 IGNORE = -100
 """Label of a position that carries no loss (the Hugging Face convention)."""
+
+SENTINEL = "<extra_id_{}>"
+"""Name of the token that stands for a hidden span, the first, the second, ... of a row (T5's convention)."""
 
 Row: TypeAlias = Mapping[str, Any]
 """One example as the user wrote it, for instance ``{"text": "good film", "label": "positive"}``."""
@@ -56,13 +60,26 @@ class Symbols:
     size: int
     special: tuple[int, ...]
     pair: Pair | None = None
+    end: int | None = None  # of a text
+    sentinels: tuple[int, ...] = ()  # for hidden spans: the first, the second, ... of a row
 
     @classmethod
     def of(cls, tokenizer: Any) -> Self:
-        """Read them from a Hugging Face tokenizer; one without a padding token pads with its end token."""
+        """Read them from a fast tokenizer of Hugging Face's; one without a padding token pads with its end token."""
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         special = tuple(sorted(set(tokenizer.all_special_ids)))
-        return cls(0 if pad is None else pad, tokenizer.mask_token_id, len(tokenizer), special, Pair.of(tokenizer))
+        end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
+        known = map(tokenizer.backend_tokenizer.token_to_id, map(SENTINEL.format, count()))
+        sentinels = tuple(takewhile(lambda token: token is not None, known))
+        return cls(
+            pad=0 if pad is None else pad,
+            mask=tokenizer.mask_token_id,
+            size=len(tokenizer),
+            special=special,
+            pair=Pair.of(tokenizer),
+            end=end,
+            sentinels=sentinels,
+        )
 
 
 @dataclass(frozen=True, slots=True)

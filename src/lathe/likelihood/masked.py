@@ -18,8 +18,8 @@ from lathe.core import packing
 from lathe.core.batches import cut, pad_rows
 from lathe.core.errors import BundleError
 from lathe.core.keyed import permutation
-from lathe.core.runtime import Precision, autocast, dtype_of
 from lathe.core.rows import encode_texts, frame_of
+from lathe.core.runtime import Precision, autocast, dtype_of
 from lathe.core.types import Symbols, upcast
 
 TOKENS_AT_ONCE = 8192

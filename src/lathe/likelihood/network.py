@@ -13,8 +13,8 @@ from transformers import PreTrainedModel
 
 from lathe.core import packing
 from lathe.core.batches import cut, pad_rows
-from lathe.core.runtime import Precision, autocast, dtype_of
 from lathe.core.rows import Frame, encode_texts, frame_of
+from lathe.core.runtime import Precision, autocast, dtype_of
 from lathe.core.types import IGNORE, Symbols, upcast
 from lathe.likelihood.protocol import Counted, Floats, Windows, spelt
 from lathe.ngrams.units import is_restored, surfaces

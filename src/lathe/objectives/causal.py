@@ -9,11 +9,10 @@ from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from lathe.core.batches import pad_rows
-from lathe.core.errors import RecipeError
 from lathe.core.keyed import Seeds
 from lathe.core.recipe import recipe
 from lathe.core.types import IGNORE, Batch, Encoded, Part, Symbols
-from lathe.objectives.text import TextObjective, reads_both_sides, refuse_headless
+from lathe.objectives.text import TextObjective, refuse_headless, refuse_reader_of_both_sides
 from lathe.objectives.vocabulary import labelled, vocabulary_loss
 
 
@@ -31,11 +30,7 @@ class CausalLM(TextObjective):
 
     def check_model(self, shape: PreTrainedConfig, symbols: Symbols) -> None:
         refuse_headless(self.auto_model, shape, self.kind)
-        if reads_both_sides(shape):
-            raise RecipeError(
-                f"objective.kind: causal needs a model that reads from left to right; {shape.model_type!r} sees the "
-                "token that it should predict. Set model.kind=gpt2, or objective.kind=masked"
-            )
+        refuse_reader_of_both_sides(shape, self.kind)
 
     def collate(self, rows: Sequence[Encoded], seeds: Seeds, symbols: Symbols) -> Batch:
         input_ids, attention_mask = pad_rows(rows, symbols)  # [B, T]

@@ -15,7 +15,7 @@ from lathe.core.keyed import Seeds, uniform
 from lathe.core.recipe import recipe
 from lathe.core.rows import Layout
 from lathe.core.types import IGNORE, Encoded, Symbols
-from lathe.objectives.text import TextObjective
+from lathe.objectives.text import TextObjective, mask_token
 
 Flags: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 Places: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
@@ -147,7 +147,7 @@ class Masking(TextObjective):
                 f"objective.kind: {self.kind} needs an encoder; {shape.model_type!r} is an encoder with a decoder. Set "
                 "model.kind=bert, or choose an objective for two sequences"
             )
-        self._mask_token(symbols)
+        mask_token(symbols, self.kind)
 
     def mask(self, rows: Sequence[Encoded], seeds: Seeds, symbols: Symbols) -> Masked:
         """Rows with ``input_ids`` and, where the unit has words, ``words``: the positions where they begin."""
@@ -160,17 +160,9 @@ class Masking(TextObjective):
         ordinary = np.setdiff1d(np.arange(symbols.size), symbols.special)
         random_ids = ordinary[(uniform(seeds, "masked/token", length) * len(ordinary)).astype(np.int64)]
         input_ids = np.where(chosen & (fate >= 1 - self.random_ratio), random_ids, input_ids)
-        input_ids = np.where(chosen & (fate < self.mask_ratio), self._mask_token(symbols), input_ids)
+        input_ids = np.where(chosen & (fate < self.mask_ratio), mask_token(symbols, self.kind), input_ids)
         inputs = {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(attention_mask)}
         return Masked(inputs, torch.from_numpy(labels))
-
-    def _mask_token(self, symbols: Symbols) -> int:
-        if symbols.mask is None:
-            raise RecipeError(
-                f"objective.kind: {self.kind} needs a tokenizer with a mask token; this one has none. Make one with "
-                "`lathe tokenizer algorithm.kind=wordpiece`, or set objective.kind=causal"
-            )
-        return symbols.mask
 
 
 def _starts(rows: Sequence[Encoded], free: Flags) -> Flags:

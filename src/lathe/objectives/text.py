@@ -41,6 +41,25 @@ def refuse_headless(auto_model: Any, shape: PreTrainedConfig, kind: str) -> None
         )
 
 
+def mask_token(symbols: Symbols, kind: str) -> int:
+    """Its id. Raises ``RecipeError`` for a tokenizer without one."""
+    if symbols.mask is None:
+        raise RecipeError(
+            f"objective.kind: {kind} needs a tokenizer with a mask token; this one has none. Make one with "
+            "`lathe tokenizer algorithm.kind=wordpiece`, or choose an objective that hides nothing (causal, prefix)"
+        )
+    return symbols.mask
+
+
+def refuse_reader_of_both_sides(shape: PreTrainedConfig, kind: str) -> None:
+    """Raises ``RecipeError`` for a model that sees the token it should predict."""
+    if reads_both_sides(shape):
+        raise RecipeError(
+            f"objective.kind: {kind} needs a model that reads from left to right; {shape.model_type!r} sees the "
+            "token that it should predict. Set model.kind=gpt2, or objective.kind=masked"
+        )
+
+
 def reads_both_sides(shape: PreTrainedConfig) -> bool:
     """Whether a position of such a model sees the ones behind it."""
     encoder = type(shape) in AutoModelForMaskedLM._model_mapping and not getattr(shape, "is_decoder", False)

@@ -31,7 +31,7 @@ from lathe.models.pretrained import (
     refuse_other_vocabulary,
     save_model,
 )
-from lathe.objectives import AnyObjective, MaskedLM
+from lathe.objectives import AnyObjective, MaskedLM, SpanCorruption
 from lathe.pretrain.course import Laid, PretrainTrain, lay
 from lathe.pretrain.evaluation import (
     ROWS_AT_THE_END,
@@ -121,6 +121,8 @@ def _read(recipe: Recipe, work: Work) -> Inputs:
     _check_origin(recipe)
     runtime.set_up()
     tokenizer = open_tokenizer(recipe.base or recipe.tokenizer or Path())
+    if isinstance(recipe.objective, SpanCorruption):
+        recipe.objective.need_sentinels(tokenizer, recipe.max_length, is_new=recipe.base is None)
     if recipe.base:
         check_folder(recipe.base)
     shape = open_config(recipe.base) if recipe.base else recipe.model.config(tokenizer)
