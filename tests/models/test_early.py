@@ -114,6 +114,8 @@ def test_pretraining_makes_a_model_that_opens_again(tmp_path, tokenizer, kind, p
     scores = bundle.manifest.scores
     assert scores["validation_loss"] < scores["unigram_entropy"] - 0.5
     AutoModelForCausalLM.from_pretrained(bundle.path)
-    again = parse(Recipe, values | {"base": bundle.path, "tokenizer": None, "train": {"max_steps": 1}})
+    again = parse(
+        Recipe, values | {"base": bundle.path, "tokenizer": None, "train": {"max_steps": 1, "tokens_per_step": 128}}
+    )
     continued = run(again, tmp_path / "again").manifest.scores
     assert continued["validation_loss"] == pytest.approx(scores["validation_loss"], abs=0.1)

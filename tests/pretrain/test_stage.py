@@ -29,7 +29,7 @@ def recipe(tmp_path, tokenizer):
 
     def make(**changes) -> Recipe:
         data = {"train": tmp_path / "texts.txt", "validation": tmp_path / "held.txt"}
-        train = {"tokens_per_step": 128, "learning_rate": 0.02, "precision": "fp32", "epochs": 8}
+        train = {"tokens_per_step": 128, "learning_rate": 0.02, "precision": "fp32", "epochs": 12}
         values = {"data": data, "tokenizer": tmp_path / "tokenizer", "max_length": 16, "train": train}
         return parse(Recipe, merged(values, changes))
 

@@ -16,9 +16,9 @@ from lathe.core.work import Work
 COLD_SHARE = 1 / 3
 """Share of a trial's time in which its steps are slow: memory is new, and products of new shapes are compiled."""
 LEAST_STEPS = 6
-GROWTH = 0.25
-"""A heap goes on growing, until blocks of all sizes have places: this much of what training took, where a trial has seen
-few of the steps; less by the share that it has seen."""
+GROWTH = 0.15
+"""A heap goes on growing, until blocks of all sizes have places: this much of what training took, where a trial has
+seen few of the steps; less by the share that it has seen."""
 
 
 @dataclass(frozen=True)

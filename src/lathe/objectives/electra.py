@@ -25,11 +25,11 @@ class ElectraPair(ElectraPreTrainedModel):
         return self.discriminator(**inputs)
 
     def get_input_embeddings(self) -> nn.Module:
-        return self.discriminator.get_input_embeddings()  # type: ignore[no-any-return]
+        return self.discriminator.get_input_embeddings()
 
-    def save_pretrained(self, save_directory: Any, **options: Any) -> None:
-        self.discriminator.save_pretrained(save_directory, **options)
-        self.generator.save_pretrained(Path(save_directory) / GENERATOR, **options)
+    def save_pretrained(self, save_directory: Any, *arguments: Any, **options: Any) -> None:
+        self.discriminator.save_pretrained(save_directory, *arguments, **options)
+        self.generator.save_pretrained(Path(save_directory) / GENERATOR, *arguments, **options)
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,11 @@ class PairMaker:
 
     def from_pretrained(self, folder: Path, *, config: ElectraConfig, **options: Any) -> tuple[ElectraPair, Any]:
         """The pair of a folder; without a generator in it, one that is new."""
-        discriminator, about = ElectraForPreTraining.from_pretrained(folder, config=config, **options)
+        opened: Any = ElectraForPreTraining.from_pretrained(folder, config=config, **options)
+        discriminator, about = opened
         if (folder / GENERATOR).is_dir():
-            generator, _ = ElectraForMaskedLM.from_pretrained(folder / GENERATOR, **options)
+            opened = ElectraForMaskedLM.from_pretrained(folder / GENERATOR, **options)
+            generator, _ = opened
         else:
             generator = ElectraForMaskedLM(self.generator(config))
         return ElectraPair(discriminator, generator), about

@@ -18,6 +18,7 @@ from lathe.core.recipe import recipe
 from lathe.core.types import IGNORE, Batch, Encoded, Part, Symbols, upcast
 from lathe.objectives.electra import PairMaker
 from lathe.objectives.masking import Masking
+from lathe.objectives.text import mask_token
 from lathe.objectives.vocabulary import labelled, labels_only, vocabulary_part
 
 
@@ -52,7 +53,7 @@ class ReplacedTokens(Masking):
                 f"objective.kind: replaced needs a model of type 'electra', whose head tells replaced tokens; "
                 f"{shape.model_type!r} has none. Set model.kind=electra"
             )
-        self._mask_token(symbols)
+        mask_token(symbols, self.kind)
 
     def collate(self, rows: Sequence[Encoded], seeds: Seeds, symbols: Symbols) -> Batch:
         inputs, labels = self.mask(rows, seeds, symbols)

@@ -72,7 +72,8 @@ class SimCSE(TextObjective):
         else:
             found = getattr(out, "pooler_output", None)
             pooled = out.last_hidden_state[:, 0] if found is None else found
-        return pooled.unflatten(0, (2, -1)).transpose(0, 1)
+        both: Tensor = pooled.unflatten(0, (2, -1)).transpose(0, 1)
+        return both
 
     def couple(self, embeddings: Tensor) -> Tensor:
         first, second = F.normalize(embeddings, dim=-1).unbind(1)  # 2 x [N, D]
