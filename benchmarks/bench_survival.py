@@ -16,6 +16,7 @@ WANTED = {
     "kills": 200,
     "kills_of_pretrain": 20,  # the commands themselves, from their start on
     "kills_of_finetune": 20,
+    "kills_of_a_job": 50,  # clean, deduplicate, tokenize 200 MB
     "bit_flips": 1000,
     "truncations": 200,
     "full_disks": 50,
