@@ -15,6 +15,8 @@ import numpy as np
 
 from lathe.core.digest import file_digest, whole_file, write_json
 from lathe.core.errors import BundleError
+from lathe.core.native import library
+from lathe.core.native.ngrams import Index
 from lathe.core.recipe import dump, parse
 from lathe.ngrams.counts import Counts, Numbers, count
 from lathe.ngrams.kneser_ney import Smoothed, estimate
@@ -95,6 +97,15 @@ class NGramModel:
 
     def log_probs(self, stream: Ids) -> Floats:
         """log p of each word of a stream after those before it, in nats; 0 where none is predicted (``<s>``).  [L]"""
+        if len(stream) and stream.max() >= len(self.vocabulary):
+            raise ValueError(f"{stream.max()} is no word of a vocabulary of {len(self.vocabulary)}")
+        if library() is not None:
+            scores: Floats = self._index.log_probs(np.ascontiguousarray(stream, np.int32))
+            return scores
+        return self._log_probs(stream)
+
+    def _log_probs(self, stream: Ids) -> Floats:
+        """The same without C."""
         found = stream.astype(np.int64)  # the n-gram that ends at each place; -1 where there is none  [L]
         scores = self.levels[0].log_p[np.maximum(found, 0)]
         for n in range(1, self.order):
@@ -152,6 +163,10 @@ class NGramModel:
             return np.full(len(wanted), -1)
         places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
         return np.where(keys[places] == wanted, places, -1)
+
+    @cached_property
+    def _index(self) -> Index:
+        return Index(self.levels)
 
     @cached_property
     def _keys(self) -> list[Numbers]:

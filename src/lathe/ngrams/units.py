@@ -17,6 +17,8 @@ from pydantic import Field
 from tokenizers import Tokenizer
 
 from lathe.core.errors import DataError
+from lathe.core.native import library
+from lathe.core.native.ngrams import WordTable
 from lathe.core.recipe import recipe
 from lathe.core.rows import encode_texts
 
@@ -57,15 +59,20 @@ class Words:
     """Words that the text has less often are unknown, and counted as such."""
 
     def learn(self, texts: Iterable[str]) -> Learnt:
-        numbers: defaultdict[str, int] = defaultdict(count().__next__)
-        chunks = list(_read_words(texts, numbers))
-        order, table = _by_frequency(_frequencies(chunks, len(numbers)), self.min_frequency)
-        names = list(numbers)
+        known: WordTable | WordNumbers = WordTable() if library() is not None else WordNumbers()
+        chunks = [Read(*known.read(chunk, learns=True)) for chunk in _batches(texts)]
+        order, table = _by_frequency(_frequencies(chunks, len(known)), self.min_frequency)
+        names = known.words
         return Learnt((*SPECIAL, *(names[i] for i in order)), framed(chunks, table))
 
     def encoder(self, vocabulary: Sequence[str]) -> Encode:
-        numbers = _Known((word, number) for number, word in enumerate(vocabulary) if number > EOS)
-        return lambda texts: framed(_read_words(texts, numbers))
+        names = vocabulary[EOS + 1 :]
+        known: WordTable | WordNumbers = WordTable() if library() is not None else WordNumbers()
+        known.read([" ".join(names)], learns=True)
+        if known.words != list(names):
+            raise DataError("the vocabulary has words with white space in them, or one twice: these are no words")
+        table = np.append(np.arange(EOS + 1, len(vocabulary)), UNK).astype(np.int32)  # the last: -1, an unknown word
+        return lambda texts: framed((Read(*known.read(chunk, learns=False)) for chunk in _batches(texts)), table)
 
     def split(self, text: str) -> list[str]:
         """The text of each unit."""
@@ -168,19 +175,25 @@ def is_restored(engine: Tokenizer, text: str) -> bool:
     return restored == text
 
 
-class _Known(dict[str, int]):
-    """The numbers of words; of an unknown one that of ``<unk>``."""
+class WordNumbers:
+    """What `lathe.core.native.ngrams.WordTable` is, in Python."""
 
-    def __missing__(self, _: str) -> int:
-        return UNK
+    def __init__(self) -> None:
+        self._numbers: defaultdict[str, int] = defaultdict(count().__next__)
 
-
-def _read_words(texts: Iterable[str], numbers: dict[str, int]) -> Iterator[Read]:
-    for chunk in _batches(texts):
-        words = [text.split() for text in chunk]
+    def read(self, texts: Sequence[str], learns: bool) -> tuple[Ids, Lengths]:
+        words = [text.split() for text in texts]
         lengths = np.fromiter(map(len, words), np.int64, len(words))
-        flat = map(numbers.__getitem__, chain.from_iterable(words))
-        yield Read(np.fromiter(flat, np.int32, int(lengths.sum())), lengths)
+        number = self._numbers.__getitem__ if learns else lambda word: self._numbers.get(word, -1)
+        flat = map(number, chain.from_iterable(words))
+        return np.fromiter(flat, np.int32, int(lengths.sum())), lengths
+
+    @property
+    def words(self) -> list[str]:
+        return list(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
 
 
 def _read_characters(texts: Iterable[str]) -> Iterator[Read]:
