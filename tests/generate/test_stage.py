@@ -3,7 +3,14 @@
 import json
 
 import pytest
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    BartConfig,
+    LlamaConfig,
+    T5Config,
+)
 
 import lathe
 from lathe.cli import main
@@ -12,6 +19,7 @@ from lathe.core.errors import BundleError, DataError
 from lathe.generate import Recipe, run
 from lathe.generation import Beam, Generation, Sample
 from lathe.models.pretrained import new_model, save_model
+from lathe.models.transformer import EncoderDecoderConfig
 
 
 def bundle(folder, auto_model, config, tokenizer):
@@ -80,6 +88,43 @@ def test_a_prompt_goes_to_a_file_as_a_row(writer, tmp_path):
     run(Recipe(bundle=writer, prompt="the film", max_new_tokens=4), tmp_path / "out.jsonl")
     (row,) = lines(tmp_path / "out.jsonl")
     assert row == {"text": "the film", "generated": answers(writer, ["the film"], max_new_tokens=4)[0]}
+
+
+def llama(vocabulary):
+    return LlamaConfig(vocab_size=vocabulary, hidden_size=16, intermediate_size=24, num_hidden_layers=1,
+                       num_attention_heads=2, max_position_embeddings=32, pad_token_id=0, eos_token_id=3)  # fmt: skip
+
+
+def t5(vocabulary):
+    return T5Config(vocab_size=vocabulary, d_model=16, d_kv=8, d_ff=24, num_layers=1, num_heads=2, pad_token_id=0,
+                    decoder_start_token_id=0, eos_token_id=3)  # fmt: skip
+
+
+def bart(vocabulary):
+    return BartConfig(vocab_size=vocabulary, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+                      decoder_attention_heads=2, encoder_ffn_dim=24, decoder_ffn_dim=24, max_position_embeddings=32,
+                      pad_token_id=0, bos_token_id=2, eos_token_id=3, decoder_start_token_id=3)  # fmt: skip
+
+
+def ours(vocabulary):
+    return EncoderDecoderConfig(vocab_size=vocabulary, hidden_size=16, num_hidden_layers=1, num_decoder_layers=1,
+                                num_attention_heads=2, intermediate_size=24, decoder_start_token_id=2,
+                                eos_token_id=3)  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [llama, t5, bart, ours], ids=lambda shape: shape.__name__)
+def test_a_model_of_transformers_writes_once_it_is_adopted(shape, tmp_path, tokenizer):
+    config = shape(len(tokenizer))
+    auto_model = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    new_model(auto_model, config, seed=0).save_pretrained(tmp_path / "theirs")
+    tokenizer.save_pretrained(tmp_path / "theirs")
+    assert main(["adopt", str(tmp_path / "theirs"), "-o", str(tmp_path / "writer")]) == 0
+    options = {"max_new_tokens": 5, "repetition_penalty": 1.3, "no_repeat_ngram_size": 2, "stop": ("坏",)}
+    for decoding in (Sample(), Beam(num_beams=2)):
+        prompts = ["the film", "影片很好 in Paris"]
+        together = answers(tmp_path / "writer", prompts, decoding=decoding, **options)
+        alone = [answers(tmp_path / "writer", [prompt], decoding=decoding, **options)[0] for prompt in prompts]
+        assert together == alone
 
 
 def test_a_file_that_is_not_there_is_not_taken_for_a_prompt(writer, tmp_path):

@@ -122,6 +122,8 @@ def verify(folder: Path, task: AnyTask | None, tokenizer: PreTrainedTokenizerBas
     if opened.new:
         say(f"not in the folder, drawn anew where they are needed: {summary(opened.new)}")
     encoded: Any = tokenizer(_PROBE, return_tensors="pt", return_token_type_ids=False)
+    if opened.model.config.is_encoder_decoder:
+        encoded["decoder_input_ids"] = encoded["input_ids"]
     with torch.inference_mode():
         outputs = opened.model.eval()(**encoded)
     if not torch.isfinite(outputs[0]).all():
