@@ -2,7 +2,7 @@
 
 from lathe.generation.generator import Generator, Prompt, load_generator, refuse_silent
 from lathe.generation.options import AnyDecoding, Beam, Generation, Greedy, Sample
-from lathe.generation.writing import Generated, Write
+from lathe.generation.writing import Generated, Write, text_of
 
 __all__ = [
     "AnyDecoding",
@@ -16,4 +16,5 @@ __all__ = [
     "Write",
     "load_generator",
     "refuse_silent",
+    "text_of",
 ]

@@ -63,14 +63,17 @@ class Answers:
         return whole[len(before) :] if whole.startswith(before) else self._decode(new)
 
     def _decode(self, ids: Sequence[int]) -> str:
-        text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return _BLANK.sub("", text) if _joins_words(self.tokenizer) else text
+        return text_of(self.tokenizer, ids)
 
 
-def _joins_words(tokenizer: Any) -> bool:
-    """Whether it has lost the blanks of a text, and puts one between any two words: also where Chinese has none."""
+def text_of(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of some tokens, without special ones.
+
+    A tokenizer that has lost a text's blanks puts one between any two words; where Chinese has none, it is taken out.
+    """
+    text: str = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     decoder = tokenizer.backend_tokenizer.decoder
-    return decoder is None or isinstance(decoder, WordPiece)
+    return _BLANK.sub("", text) if decoder is None or isinstance(decoder, WordPiece) else text
 
 
 class Stop(StoppingCriteria):

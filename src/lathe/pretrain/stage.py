@@ -44,6 +44,7 @@ from lathe.pretrain.evaluation import (
     verdicts,
 )
 from lathe.pretrain.report import NAME, Run, report
+from lathe.pretrain.samples import samples
 from lathe.pretrain.texts import Data, Texts
 from lathe.tasks.encoding import longest_input
 
@@ -216,4 +217,7 @@ def _measure(
     losses = mean_losses(model, recipe.objective, inputs.held_out, inputs.symbols, recipe.train, rows)
     work.log("evaluation", step=step, **{name.removeprefix(f"{VALIDATION}_"): loss for name, loss in losses.items()})
     say(f"step {step} of {inputs.laid.total}: {', '.join(told(losses))}")
+    if recipe.objective.kind == "causal":
+        written = samples(model, inputs.tokenizer, inputs.held_out, recipe.train.precision)
+        work.log("samples", step=step, samples=written)
     return losses
