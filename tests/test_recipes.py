@@ -159,3 +159,36 @@ def test_the_story_for_a_team_s_own_text_runs(tmp_path, monkeypatch):
     ]
     assert main(["run", recipe("own-text"), "-o", "own", *small]) == 0
     assert (tmp_path / "own/model/manifest.json").is_file()
+
+
+DUMP = Path(__file__).parents[2] / "shared/data/mediawiki_dump_sample/enwiki-pages-articles-sample.xml.bz2"
+
+
+@pytest.mark.parametrize("stem", ["two-cores-one-hour", "one-gpu-one-day"])
+def test_a_recipe_for_an_hour_or_a_day_runs_in_small(stem, tmp_path, encoder):
+    text = write(tmp_path / "text.jsonl", [{"text": text} for text, _ in ENGLISH * 30])
+    shape = ["model.hidden_size=16", "model.num_hidden_layers=1", "model.num_attention_heads=2", "train.max_steps=12"]
+    sizes = ["max_length=16", "train.tokens_per_step=64", "train.torch_compile=false", "train.tokens_per_batch=64"]
+    phases = "train.phases=[{ratio=0.2, max_length=8, tokens_per_step=32}]"
+    arguments = [f"data.train={text}", f"tokenizer={encoder}", *shape, *sizes, phases]
+    assert main(["pretrain", recipe(stem), *arguments, "-o", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out/report.html").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DUMP.is_file(), reason="the sample of a dump is not on this machine")
+@pytest.mark.parametrize("stem", ["wikipedia-english", "wikipedia-chinese"])
+def test_the_story_for_a_wikipedia_dump_runs(stem, tmp_path):
+    """On real pages; those of the English sample stand for Chinese ones."""
+    pytest.importorskip("lxml")
+    small = [
+        f'stages.corpus.source.paths=["{DUMP}"]',
+        "stages.tokenizer.vocab_size=1024",
+        "stages.encoder.model={hidden_size=32, num_hidden_layers=1, num_attention_heads=2}",
+        "stages.encoder.max_length=128",
+        "stages.encoder.train.max_steps=20",
+        "stages.encoder.train.tokens_per_step=2048",
+        "stages.encoder.train.phases=[{ratio=0.5, max_length=64, tokens_per_step=1024}]",
+    ]
+    assert main(["run", recipe(stem), "-o", str(tmp_path / "out"), *small]) == 0
+    assert (tmp_path / "out/encoder/report.html").is_file()
