@@ -143,7 +143,7 @@ class Generator:
             no_repeat_ngram_size=0,
             eos_token_id=sorted(self.ends) or None,
             pad_token_id=self._symbols.pad,
-            use_cache=True,
+            use_cache=getattr(self.model, "_supports_cache_class", True),
         )
 
     @property

@@ -87,7 +87,8 @@ def lengthened(stream: Array, n: int, order: Array, starts: Array) -> Lengthened
     new_starts, contexts, words = np.empty(size + 1, np.int64), np.empty(size, np.int32), np.empty(size, np.int32)
     at = np.full(len(stream), -1, np.int32)
     inner = (_at(stream), len(stream), n, _at(order), _at(starts), len(starts) - 1)
-    call = _Refinement(*inner, *map(_at, (keys, new_order, new_starts, contexts, words, at)))
+    outer = (_at(of) for of in (keys, new_order, new_starts, contexts, words, at))
+    call = _Refinement(*inner, *outer)
     _called("lengthen_ngrams", call)
     found = int(call.found)
     return Lengthened(words[:found], contexts[:found], new_order[: new_starts[found]], new_starts[: found + 1], at)
@@ -115,9 +116,7 @@ class Index:
         """log p of each word of an int32 stream.  [L]"""
         scores = np.empty(len(stream), np.float32)
         _, log_p, log_backoff, _ = self._unigrams
-        call = _Scoring(
-            _at(stream), len(stream), 1 + len(self._tables), _at(scores), _at(log_p), _at(log_backoff)
-        )
+        call = _Scoring(_at(stream), len(stream), 1 + len(self._tables), _at(scores), _at(log_p), _at(log_backoff))
         for number, table in enumerate(self._tables):
             call.tables[number], call.sizes[number] = table.ctypes.data, len(table)
         _called("score_ngrams", call)
