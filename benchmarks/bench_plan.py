@@ -25,17 +25,6 @@ from lathe.core.work import read_log
 from lathe.models.pretrained import training_bytes
 
 FOLDER = Path(tempfile.gettempdir()) / f"lathe-bench-plan{str(ROOT).replace('/', '-')}"
-QWEN = {
-    "model_type": "qwen3",
-    "hidden_size": 320,
-    "intermediate_size": 896,
-    "num_hidden_layers": 5,
-    "num_attention_heads": 5,
-    "num_key_value_heads": 1,
-    "head_dim": 64,
-    "max_position_embeddings": 256,
-    "tie_word_embeddings": True,
-}
 
 
 def recipes() -> dict[str, tuple[str, dict[str, Any]]]:
@@ -43,93 +32,85 @@ def recipes() -> dict[str, tuple[str, dict[str, Any]]]:
 
     They were written after the planner was: nothing in it was chosen by what they showed.
     """
-    titles, reviews, chunks = data_set("thucnews_titles"), data_set("imdb"), data_set("conll2000_chunking")
-    characters, words, pieces = (FOLDER / name for name in ("characters", "words", "pieces"))
-    encoder = str(pretrained_encoder())
+    wiki, titles, questions, names = (
+        data_set(name) for name in ("wikipedia_paragraphs_lm", "thucnews_titles", "trec6", "conll2003")
+    )
+    characters, words, pieces = (str(FOLDER / name) for name in ("characters", "words", "pieces"))
+    encoder, text = str(pretrained_encoder()), {"train": f"{wiki}/train.txt.gz"}
     return {
-        "bert-masked-chinese-bf16": (
+        "distilbert-masked-fp32": (
             "pretrain",
             {
-                "tokenizer": str(characters),
-                "data": {"train": f"{titles}/train.jsonl.gz"},
-                "max_length": 48,
-                "model": {"kind": "bert", "hidden_size": 384, "num_hidden_layers": 8, "num_attention_heads": 6},
+                "tokenizer": words,
+                "data": text,
+                "max_length": 96,
+                "model": {"kind": "distilbert", "hidden_size": 256, "num_attention_heads": 4},
                 "objective": {"kind": "masked"},
-                "train": {"tokens_per_step": 3072, "max_steps": 70, "precision": "bf16"},
+                "train": {"tokens_per_step": 2500, "max_steps": 70, "precision": "fp32"},
             },
         ),
-        "gpt2-causal-fp32": (
+        "llama-causal-bf16": (
             "pretrain",
             {
-                "tokenizer": str(pieces),
-                "data": {"train": f"{reviews}/train.jsonl.gz", "sample_ratio": 0.5},
-                "max_length": 128,
-                "model": {"kind": "gpt2", "n_embd": 256, "n_layer": 4, "n_head": 4},
-                "objective": {"kind": "causal"},
-                "train": {"tokens_per_step": 2048, "max_steps": 80, "precision": "fp32"},
-            },
-        ),
-        "modernbert-masked-accumulated-bf16": (
-            "pretrain",
-            {
-                "tokenizer": str(words),
-                "data": {"train": f"{reviews}/train.jsonl.gz", "validation": f"{reviews}/validation.jsonl.gz"},
+                "tokenizer": pieces,
+                "data": text | {"validation": f"{wiki}/validation.txt.gz"},
                 "max_length": 192,
-                "model": {"kind": "modernbert", "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 6},
-                "objective": {"kind": "masked", "mlm_probability": 0.3},
-                "train": {
-                    "tokens_per_step": 6000,
-                    "tokens_per_batch": 2500,
-                    "max_steps": 36,
-                    "eval_steps": 18,
-                    "precision": "bf16",
-                },
+                "model": {"kind": "llama", "hidden_size": 384, "num_hidden_layers": 4, "num_attention_heads": 6},
+                "objective": {"kind": "causal"},
+                "train": {"tokens_per_step": 3500, "max_steps": 50, "eval_steps": 25, "precision": "bf16"},
             },
         ),
-        "qwen3-causal-muon-bf16": (
+        "t5-spans-accumulated-bf16": (
             "pretrain",
             {
-                "tokenizer": str(pieces),
-                "data": {"train": f"{reviews}/train.jsonl.gz", "sample_ratio": 0.5},
-                "max_length": 160,
-                "model": {"kind": "config", "path": str(FOLDER / "qwen.json")},
-                "objective": {"kind": "causal"},
-                "train": {"tokens_per_step": 2500, "max_steps": 70, "precision": "bf16", "optimizer": "muon"},
+                "tokenizer": words,
+                "data": text,
+                "max_length": 128,
+                "model": {"kind": "t5", "d_model": 256, "num_layers": 3, "num_heads": 4},
+                "objective": {"kind": "span_corruption"},
+                "train": {"tokens_per_step": 6000, "tokens_per_batch": 3000, "max_steps": 40, "precision": "bf16"},
             },
         ),
-        "classify-long-bf16": (
+        "modernbert-chinese-muon-bf16": (
+            "pretrain",
+            {
+                "tokenizer": characters,
+                "data": {"train": f"{titles}/train.jsonl.gz"},
+                "max_length": 40,
+                "model": {"kind": "modernbert", "hidden_size": 320, "num_hidden_layers": 6, "num_attention_heads": 5},
+                "objective": {"kind": "masked", "mlm_probability": 0.3},
+                "train": {"tokens_per_step": 3000, "max_steps": 70, "precision": "bf16", "optimizer": "muon"},
+            },
+        ),
+        "classify-fp32": (
             "finetune",
             {
                 "base": encoder,
-                "data": {"train": f"{reviews}/train.jsonl.gz", "validation_ratio": 0.02},
-                "task": {"kind": "classify", "max_length": 256},
-                "train": {"batch_size": 16, "tokens_per_batch": 2048, "max_steps": 60, "precision": "bf16"},
+                "data": {"train": f"{questions}/train.jsonl.gz", "validation_ratio": 0.02},
+                "task": {"kind": "classify"},
+                "train": {"batch_size": 48, "max_steps": 80, "precision": "fp32"},
             },
         ),
         "tag-bf16": (
             "finetune",
             {
                 "base": encoder,
-                "data": {"train": f"{chunks}/train.jsonl.gz", "validation_ratio": 0.02},
+                "data": {"train": f"{names}/train.jsonl.gz", "validation_ratio": 0.02},
                 "task": {"kind": "tag"},
-                "train": {"batch_size": 32, "max_steps": 150, "precision": "bf16"},
+                "train": {"batch_size": 24, "max_steps": 120, "precision": "bf16"},
             },
         ),
     }
 
 
 def prepare() -> None:
-    """Tokenizers and a shape, made once."""
+    """Tokenizers, made once."""
     FOLDER.mkdir(exist_ok=True)
-    (FOLDER / "qwen.json").write_text(json.dumps(QWEN), encoding="utf-8")
-    for name, algorithm, text in (
-        ("characters", "wordpiece", data_set("thucnews_titles")),
-        ("words", "wordpiece", data_set("imdb")),
-        ("pieces", "byte_bpe", data_set("imdb")),
-    ):
+    wiki, titles = data_set("wikipedia_paragraphs_lm") / "train.txt.gz", data_set("thucnews_titles") / "train.jsonl.gz"
+    made = (("characters", "wordpiece", titles), ("words", "wordpiece", wiki), ("pieces", "byte_bpe", wiki))
+    for name, algorithm, text in made:
         if not (FOLDER / name).is_dir():
-            options = [f"data.train={text}/train.jsonl.gz", f"algorithm={algorithm}", "vocab_size=8192"]
-            lathe("tokenizer", *options, "-o", FOLDER / name)
+            lathe("tokenizer", f"data.train={text}", f"algorithm={algorithm}", "vocab_size=8192", "-o", FOLDER / name)
 
 
 def plan(name: str) -> None:
