@@ -38,7 +38,7 @@ def main(threads: int, sizes_mb: list[int], round_mb: float, rounds: int) -> Non
         save(train_tokenizer(ByteBPE(), list(texts(4)), 8192), folder / "tokenizer")
         found: dict[str, Any] = {"threads": threads, "rounds": rounds, "round_mb": round_mb}
         found |= speeds(folder, round_mb, rounds)
-        found["peak_memory"] = {f"{size} MB": peak(folder, size, threads) for size in sizes_mb}
+        found["peak_memory"] = {f"{size} MB": peak(folder, size) for size in sizes_mb}
     write_result("packing_tokens", found)
 
 
@@ -74,13 +74,15 @@ def encode(tokenizer: Any, batch: list[str]) -> Any:
     return tokenizer.backend_tokenizer.encode_batch_fast(batch, add_special_tokens=False)
 
 
-def peak(folder: Path, size_mb: int, threads: int) -> dict[str, Any]:
+def peak(folder: Path, size_mb: int) -> dict[str, Any]:
+    """With as many threads as there are cores: it takes long enough."""
+    threads = len(os.sched_getaffinity(0))
     file = folder / f"{size_mb}.txt"
     with file.open("w", encoding="utf-8") as stream:
         stream.writelines(f"{text}\n" for text in texts(size_mb))
     found = watched([sys.executable, __file__, "--pack", file], limit_gb=8, limit_s=7200, threads=threads)
     file.unlink()
-    return found
+    return {"threads": threads} | found
 
 
 def texts(size_mb: float) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """A vocabulary from 200 MB of Chinese without blanks, within 2 GB of memory, beside `tokenizers` on the same stream.
 
-    python benchmarks/bench_tokenizer_memory.py [--mb 200] [--limit-gb 8] [--limit-s 900]
+    python benchmarks/bench_tokenizer_memory.py [--mb 200] [--limit-gb 8] [--limit-s 240]
 
 The text comes from a character 5-gram model of real Chinese, so that new runs of characters never stop coming: to a
 trainer that cuts at blanks and punctuation only, each of them is a word of its own.
@@ -78,7 +78,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mb", type=int, default=200)
     parser.add_argument("--limit-gb", type=float, default=8.0)
-    parser.add_argument("--limit-s", type=float, default=900.0)
+    parser.add_argument("--limit-s", type=float, default=240.0)
     parser.add_argument("--peer", type=Path)
     given = parser.parse_args()
     if given.peer:

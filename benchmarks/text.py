@@ -45,17 +45,21 @@ def sampled_chinese(size_mb: float, seed: int = 0) -> Iterator[str]:
     codes = np.frombuffer(real_chinese().encode("utf-32-le"), np.uint32).astype(np.uint64)
     codes = codes[codes < 2**16]
     contexts = sum(np.roll(codes, shift) << np.uint64(16 * (shift - 1)) for shift in range(1, CONTEXT + 1))
-    order = np.argsort(contexts, kind="stable")
-    keys, following = contexts[order], codes[order]
+    order = np.argsort(contexts, kind="stable")  # places with equal contexts stand together
+    is_first = np.r_[True, np.diff(contexts[order]) > 0]
+    first, group = np.flatnonzero(is_first), np.empty(len(codes), np.int64)
+    group[order] = np.cumsum(is_first) - 1
+    count = np.diff(np.r_[first, len(codes)])
     chance = np.random.default_rng(seed)
-    state = contexts[chance.integers(0, len(contexts), CHAINS)]
+    place = chance.integers(0, len(codes), CHAINS)
     written = 0
     while written < size_mb * 1e6:
         lines = np.empty((CHAINS, LINE), np.uint32)
         for at in range(LINE):
-            first, last = np.searchsorted(keys, state, "left"), np.searchsorted(keys, state, "right")
-            lines[:, at] = drawn = following[first + (chance.random(CHAINS) * (last - first)).astype(np.int64)]
-            state = (state << np.uint64(16)) | drawn
+            here = group[place]
+            drawn = order[first[here] + (chance.random(CHAINS) * count[here]).astype(np.int64)]
+            lines[:, at] = codes[drawn]
+            place = (drawn + 1) % len(codes)
         for line in lines:
             text = line.tobytes().decode("utf-32-le")
             written += len(text.encode("utf-8")) + 1

@@ -98,7 +98,10 @@ def test_a_corpus_of_nothing_is_an_error_that_says_why(tmp_path: Path):
         (["empty"], r"empty: there is no file in this folder \(source\.paths\)"),
         (["blan.txt"], r"blan\.txt: no such file or folder \(source\.paths\); did you mean 'blank\.txt'"),
         (["blank.txt"], "the source holds no documents"),
-        (["bad.jsonl"], "2 documents read = 0 kept \\+ 0 dropped \\+ 2 quarantined; no row could be read"),
+        (
+            ["bad.jsonl"],
+            "2 documents read = 0 kept \\+ 0 dropped \\+ 2 quarantined; nothing could be read, the first: bad\\.jsonl:1: ",
+        ),
     ],
 )
 def test_a_source_without_documents_is_an_error_that_says_why(tmp_path: Path, monkeypatch, paths, said):

@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import Field
 
 from lathe.core.bundle import Bundle, Manifest
+from lathe.core.data import Bad
 from lathe.core.documents import SPLITS, SUFFIX, DocumentWriter, Split, read_document_file
 from lathe.core.errors import DataError
 from lathe.core.recipe import recipe
@@ -93,7 +94,7 @@ def make(recipe: Recipe, work: Work) -> Manifest:
         runner = Runner(recipe.source, recipe.steps, split, work.checkpoints, workers, memory, recipe.tokenizer)
         try:
             made = runner.run()
-            refuse_nothing(made.ledger)
+            refuse_nothing(made.ledger, runner.quarantine)
         except DataError:  # of no use to the recipe that will be right
             shutil.rmtree(work.checkpoints)
             raise
@@ -113,14 +114,16 @@ def split_of(source: AnySource, proportions: Proportions, document: Document) ->
     return proportions.of(source.group_of(document))
 
 
-def refuse_nothing(ledger: Ledger) -> None:
-    """Raises ``DataError`` that names the rule which decided where no document is left."""
+def refuse_nothing(ledger: Ledger, quarantine: Path) -> None:
+    """Raises ``DataError`` that names the rule which decided, or the first fault, where no document is left."""
     if ledger.kept:
         return
     if not ledger.read:
         raise DataError("nothing is left: the source holds no documents, only empty files or lines")
     if not ledger.dropped_by:
-        raise DataError(f"nothing is left: {ledger.summary()}; no row could be read, see why with `lathe check FILE`")
+        with quarantine.open(encoding="utf-8") as faults:
+            first = Bad(**json.loads(next(faults)))
+        raise DataError(f"nothing is left: {ledger.summary()}; nothing could be read, the first: {first}")
     (step, count), *_ = ledger.dropped_by.most_common()
     what = f"{step} dropped {count:,} of them"
     raise DataError(f"nothing is left: {ledger.summary()}; {what}: relax that step, or give more text")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lathe.core.scripts import UNSPACED_CLASS
 
-_WORD = re.compile(rf"(?:(?!{UNSPACED_CLASS})[^\W_])+")
+_WORD = re.compile(rf"[^\W_{UNSPACED_CLASS[1:-1]}]+")
 """A run of letters and digits; characters of scripts without spaces are cut apart for all trainers, and are few."""
 
 
