@@ -100,7 +100,7 @@ def test_a_corpus_of_nothing_is_an_error_that_says_why(tmp_path: Path):
         (["blank.txt"], "the source holds no documents"),
         (
             ["bad.jsonl"],
-            "2 documents read = 0 kept \\+ 0 dropped \\+ 2 quarantined; nothing could be read, the first: bad\\.jsonl:1: ",
+            "= 0 kept \\+ 0 dropped \\+ 2 quarantined; nothing could be read, the first: bad\\.jsonl:1: ",
         ),
     ],
 )
