@@ -137,7 +137,8 @@ def test_the_pretraining_recipe_runs(tmp_path, encoder):
 
 @pytest.mark.parametrize("path", TINY, ids=name)
 def test_a_small_model_of_each_kind_is_pretrained(path, tmp_path, encoder):
-    text = write(tmp_path / "text.jsonl", [{"text": f"{text} {other}"} for text, _ in ENGLISH for other, _ in CHINESE])
+    both = zip(ENGLISH, CHINESE, strict=True)
+    text = write(tmp_path / "text.jsonl", [{"text": f"{a}。{b}。{a} {b}"} for (a, _), (b, _) in both] * 4)
     arguments = [str(path), f"data.train={text}", f"tokenizer={encoder}", *STEPS, "train.tokens_per_step=64"]
     assert main(["pretrain", *arguments, "-o", str(tmp_path / "out")]) == 0
     assert (tmp_path / "out/model.safetensors").is_file()

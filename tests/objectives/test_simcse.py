@@ -1,12 +1,14 @@
 """SimCSE: each row against all rows of its step, however the step is cut, with the dropout of its micro-batch."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 from transformers import AutoModel, BertModel, DistilBertConfig, GPT2Config
 
-from lathe.core import packing
+from lathe.core import packing, parallel
 from lathe.core.batches import EncodedRows, Plan, StepSize, batches
 from lathe.core.coupled import whole_step
 from lathe.core.errors import RecipeError
@@ -109,3 +111,35 @@ def test_what_cannot_learn_from_dropout_is_refused(bert_config):
     with pytest.raises(RecipeError, match="Set model.dropout"):
         SimCSE().check_model(bert_config, SYMBOLS)
     SimCSE().check_model(DistilBertConfig(), SYMBOLS)
+
+
+@pytest.mark.parametrize("cuts", [(1, 3), (0, 4), (3, 1)])
+def test_rows_of_several_ranks_are_one_step(bert_config, monkeypatch, cuts):
+    """Rank by rank, with what the others would send; one may be without a row."""
+    torch.manual_seed(0)
+    model, objective = BertModel(bert_config).eval(), SimCSE()
+    objective.loss(model, collate())[0].total.backward()
+    expected = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    model.zero_grad()
+    run = lambda compute, _, batch: compute(model, batch)  # noqa: E731
+    bounds = [0, cuts[0], sum(cuts)]
+    micro = [[collate(ROWS[a:b])] if b > a else [] for a, b in pairwise(bounds)]
+    whole = torch.cat([objective.embed(model, batch).detach() for of_rank in micro for batch in of_rank])
+    monkeypatch.setattr(parallel, "gather", lambda _: [[n, *whole.shape[1:]] if n else [0] for n in cuts])
+    total = 0.0
+    for rank in range(2):
+        monkeypatch.setattr(parallel, "ranks", lambda rank=rank: parallel.Ranks(rank, 2))
+
+        def add_up(tensors, rank=rank):
+            own = slice(bounds[rank], bounds[rank + 1])
+            torch.testing.assert_close(tensors[0][own], whole[own].double())
+            tensors[0].copy_(whole)
+
+        monkeypatch.setattr(parallel, "add_up_tensors", add_up)
+        for batch in whole_step(objective, micro[rank], run):
+            (part,) = objective.loss(model, batch)
+            part.total.backward()
+            total += float(part.total.detach())
+    for a, b in zip(expected, [p.grad for p in model.parameters() if p.grad is not None], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    assert total == pytest.approx(float(objective.couple(whole).sum()), rel=1e-5)

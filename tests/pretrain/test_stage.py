@@ -1,8 +1,17 @@
 """Pretraining as a user starts it: from scratch, continued, and in two languages."""
 
+import json
+
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForPreTraining,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+)
 
 from lathe.core.errors import BundleError, DataError, RecipeError
 from lathe.core.recipe import merged, parse
@@ -235,3 +244,38 @@ def test_an_objective_that_does_not_fit_the_model_is_refused_before_the_text_is_
 def _evaluations(folder):
     lines = [line for line in read_log(folder) if line["event"] == "evaluation"]
     return [(line["step"], line["loss"], line["old_loss"]) for line in lines]
+
+
+JOINT = {
+    "masked_nsp": ("bert", AutoModelForPreTraining, {"masked", "next"}),
+    "masked_sop": ("albert", AutoModelForPreTraining, {"masked", "order"}),
+    "replaced": ("electra", AutoModelForPreTraining, {"masked", "replaced"}),
+    "simcse": ("bert", AutoModel, set()),
+}
+
+
+@pytest.mark.parametrize("kind", list(JOINT))
+def test_each_part_of_a_joint_loss_is_told_and_the_model_opens_with_transformers(recipe, tmp_path, kind):
+    """Only the loss of tokens is set beside the entropy of their frequencies."""
+    model, auto_model, parts = JOINT[kind]
+    texts = [f"{a}。{b}。 {a} {b}。" for a in ("the film is good", "影片很好") for b in ("the plot", "北京")] * 6
+    (tmp_path / "texts.txt").write_text("\n".join(texts), encoding="utf-8")
+    (tmp_path / "held.txt").write_text("\n".join(texts[:8]), encoding="utf-8")
+    shape = SHAPES["masked"] | {"kind": model}
+    changes = {"objective": {"kind": kind}, "model": shape, "max_length": 24}
+    made = recipe(**changes, train={"tokens_per_step": 256, "max_steps": 3, "precision": "fp32"})
+    bundle = run(made, tmp_path / "out")
+    scores = bundle.manifest.scores
+    assert {name for name in scores if name.endswith("_loss")} == {"validation_loss"} | {
+        f"validation_{part}_loss" for part in parts
+    }
+    assert ("unigram_entropy" in scores) == (kind != "simcse")
+    opened = auto_model.from_pretrained(bundle.path)
+    assert type(opened).__name__ == json.loads((bundle.path / "config.json").read_text())["architectures"][0]
+    assert "nats" in (bundle.path / "report.html").read_text()
+
+
+def test_text_that_an_objective_cannot_learn_from_is_refused_with_the_way_out(recipe, tmp_path):
+    shape = SHAPES["masked"]
+    with pytest.raises(DataError, match=r"texts.txt: masked_nsp needs rows of two sentences.*objective.kind=masked"):
+        run(recipe(objective={"kind": "masked_nsp"}, model=shape), tmp_path / "out")

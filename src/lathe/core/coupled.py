@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lathe.core import parallel
+from lathe.core.runtime import device
 from lathe.core.types import Batch, Part, upcast
 
 GRADIENT, LOSS = "coupled/gradient", "coupled/loss"
@@ -51,7 +52,7 @@ def whole_step(objective: Any, micro: Sequence[Batch], run: Run) -> Sequence[Bat
     shared = []
     for batch, embedded in zip(micro, own, strict=True):
         rows = slice(first, first + len(embedded))
-        about = {GRADIENT: gradient[rows], LOSS: losses[rows].detach()}
+        about = {GRADIENT: gradient[rows].to(embedded), LOSS: losses[rows].detach().to(embedded)}
         shared.append(replace(batch, targets={**batch.targets, **about}))
         first = rows.stop
     return shared
@@ -69,13 +70,14 @@ def coupled_part(objective: Coupled, model: nn.Module, batch: Batch, name: str) 
 
 
 def _of_all_ranks(own: Sequence[Tensor]) -> tuple[Tensor, int]:
-    """Embeddings of all ranks, one rank behind the other, and where those of this rank begin."""
-    mine = torch.cat([*own])
-    counts = parallel.gather(len(mine))
-    if len(counts) == 1:
+    """Embeddings of all ranks, one rank behind the other, and where those of this rank begin. It may have none."""
+    mine = torch.cat([*own]) if own else torch.empty(0)
+    shapes = parallel.gather([*mine.shape])
+    if len(shapes) == 1:
         return mine, 0
+    counts = [shape[0] for shape in shapes]
     first = sum(counts[: parallel.ranks().rank])
-    everything = mine.new_zeros(sum(counts), *mine.shape[1:])
-    everything[first : first + len(mine)] = mine
+    everything = torch.zeros(sum(counts), *max(shapes, key=len)[1:], dtype=torch.float64, device=device())
+    everything[first : first + len(mine)] = mine if own else everything[:0]
     parallel.add_up_tensors([everything])
     return everything, first

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
@@ -38,6 +39,7 @@ class PairMaker:
 
     generator_size: float
     __name__ = "ElectraForPreTraining"
+    _model_mapping = MappingProxyType({ElectraConfig: ElectraPair})
 
     def from_config(self, config: ElectraConfig) -> ElectraPair:
         return ElectraPair(ElectraForPreTraining(config), ElectraForMaskedLM(self.generator(config)))

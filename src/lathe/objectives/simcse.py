@@ -33,6 +33,7 @@ class SimCSE(TextObjective):
     """
 
     auto_model: ClassVar = AutoModel
+    predicts_tokens: ClassVar = False
     kind: Literal["simcse"] = "simcse"
     temperature: float = Field(0.05, gt=0)
     """Cosines are divided by this."""
@@ -68,7 +69,7 @@ class SimCSE(TextObjective):
         out = model(**twice)
         if self.pooling == "mean":
             mask = twice["attention_mask"].unsqueeze(-1)
-            pooled = (out.last_hidden_state * mask).sum(1) / mask.sum(1)
+            pooled: Tensor = (out.last_hidden_state * mask).sum(1) / mask.sum(1)
         else:
             found = getattr(out, "pooler_output", None)
             pooled = out.last_hidden_state[:, 0] if found is None else found

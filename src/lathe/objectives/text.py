@@ -17,6 +17,8 @@ class TextObjective:
     auto_model: ClassVar[Any]
     """Hugging Face's class with the head."""
     kind: str
+    predicts_tokens: ClassVar[bool] = True
+    """Whether a part of its loss is that of tokens of the text, which word frequencies can be compared with."""
 
     @property
     def layout(self) -> Layout:

@@ -7,7 +7,7 @@ from typing import Any
 from lathe.core.charts import Reference, Series, line_chart, smooth
 from lathe.core.html import Column, Html, Section, details, element, facts, figure, page, table
 from lathe.core.runtime import versions
-from lathe.pretrain.evaluation import OLD, VALIDATION
+from lathe.pretrain.evaluation import OLD, VALIDATION, token_loss
 
 NAME = "report.html"
 TEXTS = {VALIDATION: "new text", OLD: "old text"}
@@ -48,11 +48,13 @@ def _lead(run: Run) -> str:
     learnt = f"{run.model} learnt {run.objective} for {_duration(seconds)}: {len(steps):,} steps, {tokens:,} tokens"
     if "validation_loss" not in run.scores:
         return f"{learnt}. No text was held out."
-    loss, entropy = run.scores["validation_loss"], run.scores["unigram_entropy"]
+    if (loss := token_loss(run.scores)) is None:
+        return f"{learnt}. On held-out text it ends at {run.scores['validation_loss']:.3f} nats."
+    entropy = run.scores["unigram_entropy"]
     beside = f"{abs(entropy - loss):.2f} {'below' if loss < entropy else 'above'} the {entropy:.2f}"
     return (
-        f"{learnt}. On held-out text it ends at {loss:.3f} nats, {beside} of a model that knows only how frequent each "
-        "token is."
+        f"{learnt}. On held-out text it ends at {loss:.3f} nats a token, {beside} of a model that knows only how "
+        "frequent each token is."
     )
 
 
@@ -84,7 +86,9 @@ def _loss(run: Run) -> Iterator[str]:
     curves = [Series("training", smooth(run.curve("step", "loss")))]
     for name, key in (("held out", "loss"), ("old text", f"{OLD}_loss")):
         curves += [Series(name, points)] if len(points := run.curve("evaluation", key)) > 1 else []
-    references = [Reference("unigram entropy", run.scores["unigram_entropy"])]
+    alone = all(len(line["items"]) == 1 for line in run.events("step"))  # else it is a sum of losses
+    comparable = alone and "unigram_entropy" in run.scores
+    references = [Reference("unigram entropy", run.scores["unigram_entropy"])] if comparable else []
     yield figure(
         line_chart(curves, "steps", "nats an item", references),
         "Loss, training smoothed. On the way held-out text is measured on fewer rows than at the end.",

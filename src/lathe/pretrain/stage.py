@@ -205,7 +205,8 @@ def _train(recipe: Recipe, inputs: Inputs, course: Course, model: PreTrainedMode
     for step in fit(model, course, config, work, memory):
         if inputs.held_out and (step.number % every == 0 or step.number == total):
             memory |= measure(step.number, ROWS_AT_THE_END if step.number == total else ROWS_ON_THE_WAY)
-    scores = {"unigram_entropy": inputs.train.unigram_entropy()} | scores_of(inputs.held_out, before, memory)
+    baseline = {"unigram_entropy": inputs.train.unigram_entropy()} if recipe.objective.predicts_tokens else {}
+    scores = baseline | scores_of(inputs.held_out, before, memory)
     for line in verdicts(scores):
         say(line)
     return scores | {"steps": total}
