@@ -228,7 +228,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 def _opened(folder: Path, size: int) -> Grams:
     values, rows, slots = (
-        np.load(folder / f"{size}-{name}.npy", mmap_mode="r") for name in ("values", "rows", "slots")
+        np.asarray(np.load(folder / f"{size}-{name}.npy", mmap_mode="r")) for name in ("values", "rows", "slots")
     )
     return Grams(size, values, rows, slots)
 
