@@ -9,7 +9,7 @@ from lathe.core import packing
 from lathe.core.errors import RecipeError
 from lathe.core.keyed import row_keys, row_seeds
 from lathe.core.types import IGNORE, Symbols
-from lathe.models import Bart, Llama, Qwen3, XLNet
+from lathe.models import Bart, Llama, Qwen3, TransformerPreset, XLNet
 from lathe.objectives import PrefixLM
 
 SYMBOLS = Symbols(pad=0, mask=None, size=25, special=(0, 2, 3))
@@ -21,9 +21,13 @@ def collate(epoch=0, rows=ROWS):
     return PrefixLM().collate(rows, row_seeds(0, epoch, row_keys("d", len(rows))), SYMBOLS)
 
 
-@pytest.fixture(params=["gpt2", "llama", "qwen3"])
+@pytest.fixture(params=["gpt2", "llama", "qwen3", "transformer"])
 def config(request, gpt2_config, tokenizer):
-    shapes = {"llama": Llama(**SMALL), "qwen3": Qwen3(**SMALL, num_key_value_heads=1)}
+    shapes = {
+        "llama": Llama(**SMALL),
+        "qwen3": Qwen3(**SMALL, num_key_value_heads=1),
+        "transformer": TransformerPreset(**SMALL, architecture="decoder"),
+    }
     return gpt2_config if request.param == "gpt2" else shapes[request.param].config(tokenizer)
 
 
