@@ -2,7 +2,7 @@
 
 import pytest
 
-from lathe.ngrams import counts, model, units
+from lathe.ngrams import counts, kneser_ney, model, units
 
 
 @pytest.fixture(autouse=True, params=["c", "numpy"])
@@ -10,5 +10,5 @@ def way(request, monkeypatch):
     if request.param == "c" and model.library() is None:
         pytest.skip("no compiled operations here")
     if request.param == "numpy":
-        for module in (counts, model, units):
+        for module in (counts, kneser_ney, model, units):
             monkeypatch.setattr(module, "library", lambda: None)

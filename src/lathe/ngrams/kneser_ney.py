@@ -15,8 +15,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from lathe.core.native import library
+from lathe.core.native.ngrams import smoothed as smooth_compiled
 from lathe.ngrams.counts import Counts, Numbers
-from lathe.ngrams.units import BOS
+from lathe.ngrams.units import BOS, Ids
 
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -41,19 +43,27 @@ def estimate(levels: Sequence[Counts]) -> list[Smoothed]:
     for n, level in enumerate(levels, 1):
         adjusted = adjusted_counts(levels, n)
         discounts, is_fallback = _discounts(adjusted)
-        taken = np.array([0.0, *discounts])[np.minimum(adjusted, 3)]  # [M]
         contexts = len(levels[n - 2].words) if n > 1 else 1
-        total = np.bincount(level.contexts, adjusted, contexts)  # S  [M of the order below]
-        weight = np.bincount(level.contexts, taken, contexts)
-        gamma = np.divide(weight, total, out=np.ones(contexts), where=total > 0)
         lower = smoothed[-1].p if smoothed else uniform
-        p = (adjusted - taken) / total[level.contexts] + gamma[level.contexts] * lower[level.suffixes]
+        smooth = _smooth if library() is None else smooth_compiled
+        of_counts = np.array([0.0, *discounts])
+        p, gamma = smooth(adjusted, level.contexts, level.suffixes, of_counts, lower, contexts)
         if smoothed:
             smoothed[-1] = smoothed[-1]._replace(backoff=gamma)
         else:
             p[BOS] = 0.0
         smoothed.append(Smoothed(p, np.ones(len(p)), discounts, is_fallback))
     return smoothed
+
+
+def _smooth(
+    counts: Numbers, contexts: Ids, suffixes: Ids, discounts: Floats, lower: Floats, size: int
+) -> tuple[Floats, Floats]:
+    """p and gamma, as `lathe.core.native.ngrams.smoothed` gives them."""
+    taken = discounts[np.minimum(counts, 3)]  # [M]
+    total, weight = np.bincount(contexts, counts, size), np.bincount(contexts, taken, size)  # S  [size]
+    gamma = np.divide(weight, total, out=np.ones(size), where=total > 0)
+    return (counts - taken) / total[contexts] + gamma[contexts] * lower[suffixes], gamma
 
 
 def adjusted_counts(levels: Sequence[Counts], n: int) -> Numbers:

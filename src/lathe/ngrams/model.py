@@ -6,6 +6,7 @@ sorted by their last word, so that it is enough to know for each context where i
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +19,10 @@ from lathe.core.errors import BundleError
 from lathe.core.native import library
 from lathe.core.native.ngrams import Index
 from lathe.core.recipe import dump, parse
+from lathe.core.runtime import cores
 from lathe.ngrams.counts import Counts, Numbers, count
 from lathe.ngrams.kneser_ney import Smoothed, estimate
-from lathe.ngrams.units import BOS, BREAK, TOKENIZER, AnyUnits, Encode, Ids, Pieces
+from lathe.ngrams.units import BOS, BREAK, TOKENIZER, AnyUnits, Encode, Ids, Pieces, batches
 
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 Places: TypeAlias = np.ndarray[Any, np.dtype[np.uint32]]
@@ -122,7 +124,13 @@ class NGramModel:
         return scores
 
     def score(self, texts: Iterable[str]) -> Scored:
-        """The log probability of each text, its end included, and how many words it is of."""
+        """The log probability of each text, its end included, and how many words it is of; on all cores."""
+        self._score([""])  # what is made on first use is made once
+        with ThreadPoolExecutor(cores()) as threads:
+            parts = list(threads.map(self._score, batches(texts)))
+        return Scored(*map(np.concatenate, zip(*parts, strict=True))) if parts else self._score([])
+
+    def _score(self, texts: Sequence[str]) -> Scored:
         stream = self.encode(texts)
         starts = np.flatnonzero(stream == BOS)
         items = np.diff(starts, append=len(stream)) - 1

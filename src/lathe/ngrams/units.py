@@ -32,7 +32,7 @@ UNK, BOS, EOS = range(3)
 BREAK = -1
 """In a stream: no word, and nothing is known of what stands before it."""
 TOKENIZER = "tokenizer.json"
-TEXTS_AT_ONCE = 1024
+TEXTS_AT_ONCE = 512
 CODE_POINTS = 0x110000
 
 
@@ -60,7 +60,7 @@ class Words:
 
     def learn(self, texts: Iterable[str]) -> Learnt:
         known: WordTable | WordNumbers = WordTable() if library() is not None else WordNumbers()
-        chunks = [Read(*known.read(chunk, learns=True)) for chunk in _batches(texts)]
+        chunks = [Read(*known.read(chunk, learns=True)) for chunk in batches(texts)]
         order, table = _by_frequency(_frequencies(chunks, len(known)), self.min_frequency)
         names = known.words
         return Learnt((*SPECIAL, *(names[i] for i in order)), framed(chunks, table))
@@ -72,7 +72,7 @@ class Words:
         if known.words != list(names):
             raise DataError("the vocabulary has words with white space in them, or one twice: these are no words")
         table = np.append(np.arange(EOS + 1, len(vocabulary)), UNK).astype(np.int32)  # the last: -1, an unknown word
-        return lambda texts: framed((Read(*known.read(chunk, learns=False)) for chunk in _batches(texts)), table)
+        return lambda texts: framed((Read(*known.read(chunk, learns=False)) for chunk in batches(texts)), table)
 
     def split(self, text: str) -> list[str]:
         """The text of each unit."""
@@ -197,7 +197,7 @@ class WordNumbers:
 
 
 def _read_characters(texts: Iterable[str]) -> Iterator[Read]:
-    for chunk in _batches(texts):
+    for chunk in batches(texts):
         lengths = np.fromiter(map(len, chunk), np.int64, len(chunk))
         yield Read(np.frombuffer("".join(chunk).encode("utf-32-le", "surrogatepass"), np.int32), lengths)
 
@@ -256,7 +256,8 @@ def _by_frequency(frequencies: Lengths, least: int) -> tuple[list[int], Ids]:
     return order.tolist(), table
 
 
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+def batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Some texts at a time."""
     remaining = iter(texts)
     while chunk := list(islice(remaining, TEXTS_AT_ONCE)):
         yield chunk

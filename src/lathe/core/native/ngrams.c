@@ -179,6 +179,46 @@ void lengthen_ngrams(refinement *of) {
     of->found = found;
 }
 
+/* ---- smoothing */
+
+typedef struct {
+    const int64_t *counts;   /* [M] adjusted */
+    const int32_t *contexts; /* [M] rising */
+    const int32_t *suffixes; /* [M] */
+    int64_t ngrams;
+    const double *discounts; /* for counts of 0, 1, 2, and 3 or more */
+    const double *lower;     /* p of suffixes */
+    double *p;               /* [M] */
+    double *gamma;           /* of contexts */
+} smoothing;
+
+static inline double discount(const smoothing *of, int64_t i) { return of->discounts[of->counts[i] < 3 ? of->counts[i] : 3]; }
+
+/* The first n-gram from `at` on that has another context than the one before it. */
+static inline int64_t boundary(const smoothing *of, int64_t at) {
+    if (at >= of->ngrams) return of->ngrams;
+    while (at && at < of->ngrams && of->contexts[at] == of->contexts[at - 1]) at++;
+    return at;
+}
+
+void smooth_ngrams(const smoothing *of) {
+    const int64_t step = 1 << 14;
+#pragma omp parallel for schedule(dynamic, 4)
+    for (int64_t part = 0; part < of->ngrams; part += step) {
+        int64_t stop = boundary(of, part + step);
+        for (int64_t start = boundary(of, part), end; start < stop; start = end) {
+            double total = 0, taken = 0;
+            for (end = start; end < of->ngrams && of->contexts[end] == of->contexts[start]; end++) {
+                total += (double)of->counts[end];
+                taken += discount(of, end);
+            }
+            double gamma = of->gamma[of->contexts[start]] = taken / total;
+            for (int64_t i = start; i < end; i++)
+                of->p[i] = ((double)of->counts[i] - discount(of, i)) / total + gamma * of->lower[of->suffixes[i]];
+        }
+    }
+}
+
 /* ---- probabilities of a stream */
 
 typedef struct {

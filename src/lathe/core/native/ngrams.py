@@ -87,11 +87,23 @@ def lengthened(stream: Array, n: int, order: Array, starts: Array) -> Lengthened
     new_starts, contexts, words = np.empty(size + 1, np.int64), np.empty(size, np.int32), np.empty(size, np.int32)
     at = np.full(len(stream), -1, np.int32)
     inner = (_at(stream), len(stream), n, _at(order), _at(starts), len(starts) - 1)
-    outer = (_at(of) for of in (keys, new_order, new_starts, contexts, words, at))
-    call = _Refinement(*inner, *outer)
+    arrays: tuple[Array, ...] = (keys, new_order, new_starts, contexts, words, at)
+    call = _Refinement(*inner, *map(_at, arrays))
     _called("lengthen_ngrams", call)
     found = int(call.found)
     return Lengthened(words[:found], contexts[:found], new_order[: new_starts[found]], new_starts[: found + 1], at)
+
+
+def smoothed(
+    counts: Array, contexts: Array, suffixes: Array, discounts: Array, lower: Array, size: int
+) -> tuple[Array, Array]:
+    """p of n-grams whose contexts rise, and the weight that each of ``size`` contexts gives to shorter ones."""
+    p, gamma = np.empty(len(counts)), np.ones(size)
+    call = _Smoothing(
+        _at(counts), _at(contexts), _at(suffixes), len(counts), _at(discounts), _at(lower), _at(p), _at(gamma)
+    )
+    _called("smooth_ngrams", call)
+    return p, gamma
 
 
 class Index:
@@ -150,6 +162,16 @@ class _Refinement(ctypes.Structure):
         ("groups", ctypes.c_int64),
         *((name, ctypes.c_void_p) for name in ("keys", "new_order", "new_starts", "contexts", "words", "at")),
         ("found", ctypes.c_int64),
+    )
+
+
+class _Smoothing(ctypes.Structure):
+    """`smoothing` in ngrams.c."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("counts", "contexts", "suffixes")),
+        ("ngrams", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("discounts", "lower", "p", "gamma")),
     )
 
 
