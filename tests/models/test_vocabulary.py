@@ -117,6 +117,15 @@ def test_every_table_gets_its_own_rows_and_tied_ones_stay_tied(bert_config, tied
     assert model(torch.tensor([[2, 5, 3]])).logits.shape[-1] == 8
 
 
+def test_rows_that_round_the_table_up_begin_as_one_that_has_learnt_to_keep_silent(bert_config):
+    old, new = wordpiece("a", "film", "plot"), wordpiece("plot", "a", "film")
+    model = bert(bert_config, old)
+    with torch.no_grad():
+        model.get_output_embeddings().bias[old.pad_token_id] = -9.0
+    transfer(model, old, new, multiple=16)
+    assert model.get_output_embeddings().bias[len(new) :].tolist() == [-9.0] * 8
+
+
 def test_a_model_that_writes_ends_its_texts_with_the_new_token():
     old, new = wordpiece("a", "film"), byte_level("Ġfilm")
     config = DecoderConfig(vocab_size=len(old), pad_token_id=0, bos_token_id=2, eos_token_id=3, **SHAPE)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models, processors
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
@@ -11,12 +12,13 @@ from transformers import (
     AutoModelForPreTraining,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
+    PreTrainedTokenizerFast,
 )
 
 from lathe.core.errors import BundleError, DataError, RecipeError
 from lathe.core.recipe import merged, parse
 from lathe.core.work import read_log
-from lathe.models.pretrained import new_model, save_model
+from lathe.models.pretrained import new_model, open_tokenizer, save_model
 from lathe.pretrain import Recipe, run
 
 SHAPES = {
@@ -200,11 +202,29 @@ def test_phases_that_are_no_beginning_are_refused(recipe, tmp_path, phases, word
         run(recipe(model=SHAPES["masked"], train={"phases": phases, "max_steps": 1}), tmp_path / "out")
 
 
-@pytest.mark.parametrize("both", [True, False])
-def test_either_a_tokenizer_or_a_base_is_needed(recipe, tmp_path, both):
-    changes = {"base": tmp_path} if both else {"tokenizer": None}
-    with pytest.raises(RecipeError, match="give either `base`"):
-        run(recipe(**changes), tmp_path / "out")
+def test_a_tokenizer_or_a_base_is_needed(recipe, tmp_path):
+    with pytest.raises(RecipeError, match="give `base`"):
+        run(recipe(tokenizer=None), tmp_path / "out")
+
+
+def test_a_continued_model_gets_another_tokenizer_and_forgets_little(recipe, tmp_path):
+    """Words in another order, Chinese in whole words: most rows are copied, and the first step shows it."""
+    run(recipe(model=SHAPES["masked"]), tmp_path / "first")
+    words = [word for word in open_tokenizer(tmp_path / "tokenizer").get_vocab() if word != "影"]
+    core = Tokenizer.from_file(str(tmp_path / "tokenizer" / "tokenizer.json"))
+    core.model = models.WordLevel({word: i for i, word in enumerate([*words[::-1], "new"])}, unk_token="[UNK]")
+    ids = {name: core.token_to_id(f"[{name}]") for name in ("CLS", "SEP")}
+    core.post_processor = processors.BertProcessing(("[SEP]", ids["SEP"]), ("[CLS]", ids["CLS"]))
+    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    PreTrainedTokenizerFast(tokenizer_object=core, **names).save_pretrained(tmp_path / "other")
+    train = {"max_steps": 1, "learning_rate": 1e-9, "tokens_per_step": 128}
+    again = recipe(base=tmp_path / "first", tokenizer=tmp_path / "other", train=train)
+    second = run(again, tmp_path / "second")
+    scores = second.manifest.scores
+    assert scores["validation_loss"] < scores["unigram_entropy"]  # without one step of learning
+    model, tokenizer = AutoModelForMaskedLM.from_pretrained(second.path), open_tokenizer(second.path)
+    assert len(tokenizer) == len(words) + 1
+    assert model.config.pad_token_id == tokenizer.pad_token_id
 
 
 def test_rows_longer_than_the_model_takes_are_refused(recipe, tmp_path):

@@ -74,13 +74,30 @@ def transfer(model: Any, old: Any, new: Any, multiple: int = 64) -> Transfer:
     Raises ``RecipeError`` where the model needs a special token that the new tokenizer lacks.
     """
     made = transfer_parts(old, new)
-    specials = _specials(model.config, old, new)
-    rebuild(model, made.parts, rounded(len(new), multiple))
-    for name, token in specials.items():
-        setattr(model.config, name, token)
+    exchange_tokens(model.config, old, new, multiple)
+    size = model.config.vocab_size
+    silent = never_a_label(len(old), len(model.get_input_embeddings().weight), old.pad_token_id)
+    rebuild(model, {index: silent for index in range(len(new), size) if silent} | dict(made.parts), size)
     if getattr(model, "generation_config", None) is not None:
         model.generation_config = GenerationConfig.from_model_config(model.config)
     return made
+
+
+def never_a_label(pieces: int, rows: int, pad: int | None) -> Sequence[int]:
+    """Of a table with ``rows`` for so many pieces, a row that has learnt to keep silent, if there is one.
+
+    Rows that round a new table up begin as it: the mean of all would take its share of every prediction.
+    """
+    if rows > pieces:
+        return (pieces,)
+    return () if pad is None else (pad,)
+
+
+def exchange_tokens(config: Any, old: Any, new: Any, multiple: int = 64) -> None:
+    """What a model's configuration says of a vocabulary, said of the new one. Raises ``RecipeError`` as `transfer`."""
+    for name, token in _specials(config, old, new).items():
+        setattr(config, name, token)
+    config.vocab_size = rounded(len(new), multiple)
 
 
 def transfer_parts(old: Any, new: Any) -> Transfer:

@@ -31,6 +31,7 @@ from lathe.models.pretrained import (
     refuse_other_vocabulary,
     save_model,
 )
+from lathe.models.vocabulary import exchange_tokens, transfer
 from lathe.objectives import AnyObjective, MaskedLM, SpanCorruption
 from lathe.pretrain.course import Laid, PretrainTrain, lay
 from lathe.pretrain.evaluation import (
@@ -54,9 +55,9 @@ class Recipe:
     data: Data
     """The text."""
     tokenizer: Path | None = None
-    """Folder of the tokenizer, for a model from scratch; a continued model has its own."""
+    """Folder of the tokenizer of a new model. With ``base``: another one for it, whose pieces begin as those it had."""
     base: Path | None = None
-    """Folder of the model to go on from; without it a new one is made."""
+    """Folder of the model to go on from, with its own tokenizer; without it a new one is made."""
     model: AnyModel = Bert()
     """Shape of a new model."""
     objective: AnyObjective = MaskedLM()
@@ -121,16 +122,18 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
 def _read(recipe: Recipe, work: Work) -> Inputs:
     _check_origin(recipe)
     runtime.set_up()
-    tokenizer = open_tokenizer(recipe.base or recipe.tokenizer or Path())
+    tokenizer = open_tokenizer(recipe.tokenizer or recipe.base or Path())
     if isinstance(recipe.objective, SpanCorruption):
-        recipe.objective.need_sentinels(tokenizer, recipe.max_length, is_new=recipe.base is None)
+        recipe.objective.need_sentinels(tokenizer, recipe.max_length, is_new=recipe.tokenizer is not None)
     if recipe.base:
         check_folder(recipe.base)
     shape = open_config(recipe.base) if recipe.base else recipe.model.config(tokenizer)
+    if recipe.base and recipe.tokenizer:
+        exchange_tokens(shape, open_tokenizer(recipe.base), tokenizer)
     if recipe.max_length > (longest := longest_input(tokenizer, shape, limit=1 << 30)):
         raise RecipeError(f"max_length: {recipe.max_length} is more than this model takes ({longest})")
     recipe.objective.check_model(shape, Symbols.of(tokenizer))
-    refuse_other_vocabulary(tokenizer, shape, recipe.base or recipe.tokenizer)
+    refuse_other_vocabulary(tokenizer, shape, recipe.tokenizer or recipe.base)
     texts = Texts(recipe.data, recipe.objective, tokenizer, recipe.max_length, work)
     train = texts.train(recipe.max_length)
     _refuse_little(recipe, train)
@@ -150,17 +153,26 @@ def _refuse_little(recipe: Recipe, train: TokenFile) -> None:
 
 
 def _check_origin(recipe: Recipe) -> None:
-    if (recipe.base is None) == (recipe.tokenizer is None):
-        raise RecipeError("give either `base` (go on from a model) or `tokenizer` (a new model)")
+    if recipe.base is None and recipe.tokenizer is None:
+        raise RecipeError(
+            "give `base` (go on from a model), `tokenizer` (a new model), or both (its tokenizer changes)"
+        )
 
 
 def _ready(recipe: Recipe, inputs: Inputs) -> Ready:
     auto_model, seed = recipe.objective.auto_model, recipe.train.seed
 
     def build() -> PreTrainedModel:
-        if recipe.base:
-            return open_model(auto_model, recipe.base, seed=seed).model
-        return new_model(auto_model, inputs.shape, seed)
+        if recipe.base is None:
+            return new_model(auto_model, inputs.shape, seed)
+        model = open_model(auto_model, recipe.base, seed=seed).model
+        if recipe.tokenizer:
+            made = transfer(model, open_tokenizer(recipe.base), inputs.tokenizer)
+            say(
+                f"{len(inputs.tokenizer):,} pieces: {made.copied:,} of the old tokenizer, {made.joined:,} made of its "
+                f"pieces, {made.unknown:,} of text that it does not know"
+            )
+        return model
 
     course = _course(recipe, inputs)
     return Ready(auto_model, inputs.shape, build, course, recipe.train, _evaluations(recipe, inputs, course.total))

@@ -14,7 +14,7 @@ from lathe.core.report import say
 from lathe.core.work import Work, run_stage
 from lathe.models.presets import rounded
 from lathe.models.pretrained import check_folder, language_model_class, open_model, open_tokenizer, save_model
-from lathe.models.vocabulary import Parts, rebuild
+from lathe.models.vocabulary import Parts, never_a_label, rebuild
 from lathe.tokenizer.continued import kind_of, learn_joins, parts_of, with_joins, words_in_pieces
 from lathe.tokenizer.sample import sampled
 from lathe.tokenizer.stage import Data, held_out_sample, measure, save, training_texts
@@ -77,11 +77,13 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
 def grow(model: Any, parts: Parts, multiple: int) -> None:
     """Give each new id the mean of its parts' rows in every table that has a row for each piece; old ones keep theirs.
 
-    ``parts``: new id -> ids of old pieces. The rows that round the table up are never a label.
+    ``parts``: new id -> ids of its pieces, beginning with the first id that no old piece has.
     """
-    there = model.get_input_embeddings().weight.shape[0]
-    size = max(there, rounded(max(parts) + 1, multiple))
-    rebuild(model, {index: (index,) for index in range(there)} | dict(parts), size)
+    there, first, end = model.get_input_embeddings().weight.shape[0], min(parts), max(parts) + 1
+    size = max(there, rounded(end, multiple))
+    silent = never_a_label(first, there, model.config.pad_token_id)
+    rows = {index: (index,) for index in range(first)} | {index: silent for index in range(end, size) if silent}
+    rebuild(model, rows | dict(parts), size)
 
 
 def _tell(scores: Mapping[str, Any]) -> None:
