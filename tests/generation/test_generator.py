@@ -18,6 +18,7 @@ from lathe.core.errors import DataError
 from lathe.generation import Beam, Generation, Generator, Greedy, Sample
 from lathe.generation.choosing import Draw, InVocabulary, NoRepeat, Repetition, processors
 from lathe.generation.writing import Answers, settled
+from lathe.models.early import LSTMConfig
 from lathe.models.transformer import DecoderConfig, EncoderDecoderConfig
 
 PROMPTS = ["the film", "影片很", "a great film in Paris is not", "bad", "the plot is awful", "北京 the film 好"]
@@ -75,6 +76,14 @@ def test_it_is_what_transformers_gives_to_the_prompt_alone(generator, decoding):
         wanted = generator.tokenizer.decode(new[: new.index(SEP)] if SEP in new else new, skip_special_tokens=True)
         assert answer.text.replace(" ", "") == wanted.replace(" ", "")
         assert answer.end == ("end" if SEP in new else "length")
+
+
+def test_a_model_without_a_cache_writes_the_same_alone_and_beside_others(tokenizer):
+    torch.manual_seed(0)
+    config = LSTMConfig(vocab_size=len(tokenizer), hidden_size=8, num_hidden_layers=1, pad_token_id=0, eos_token_id=SEP)
+    generator = Generator(AutoModelForCausalLM.from_config(config).eval(), tokenizer)
+    options = Generation(decoding=Sample(), max_new_tokens=6)
+    assert generator(PROMPTS, options) == [generator([prompt], options)[0] for prompt in PROMPTS]
 
 
 def test_a_prompt_keeps_what_stands_before_a_text_and_loses_what_ends_it(decoder):

@@ -61,6 +61,7 @@ OURS = {"kind": "transformer", "hidden_size": 16, "num_hidden_layers": 1, "num_a
         ("span_corruption", SHAPES["span_corruption"], AutoModelForSeq2SeqLM),
         ("masked", OURS, AutoModelForMaskedLM),
         ("causal", OURS | {"architecture": "decoder"}, AutoModelForCausalLM),
+        ("prefix", OURS | {"architecture": "decoder"}, AutoModelForCausalLM),
         ("denoising", OURS | {"architecture": "encoder-decoder"}, AutoModelForSeq2SeqLM),
     ],
 )
