@@ -13,7 +13,15 @@ from lathe.pretrain.course import PretrainTrain
 from lathe.pretrain.evaluation import HeldOut, mean_losses, scores_of, verdicts
 from lathe.pretrain.report import Run, report
 
-STEP = {"event": "step", "loss": 2.5, "grad_norm": 1.0, "learning_rate": 1e-3, "tokens": 100, "seconds": 0.1}
+STEP = {
+    "event": "step",
+    "loss": 2.5,
+    "grad_norm": 1.0,
+    "learning_rate": 1e-3,
+    "tokens": 100,
+    "seconds": 0.1,
+    "items": {"masked": 20},
+}
 SCORES = {"unigram_entropy": 4.0, "validation_loss": 2.0, "validation_loss_before": 3.0}
 OLD = {"old_loss": 2.5, "old_loss_before": 2.25, "old_unigram_entropy": 4.5, "forgetting": 0.25}
 
