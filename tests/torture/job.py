@@ -32,7 +32,8 @@ def run(texts: str, folder: str, processes: int) -> None:
     lathe.corpus.run(corpus, Path("corpus"))
     options = {"data": {"train": "corpus"}, "algorithm": {"kind": "byte_bpe"}, "vocab_size": 1024, "sample_mb": 1}
     lathe.tokenizer.run(parse(lathe.tokenizer.Recipe, options), Path("tokenizer"))
-    TokenFile.write(Path("tokens"), read_texts(Path("corpus")), open_tokenizer(Path("tokenizer")), 128)
+    if not Path("tokens").is_dir():
+        TokenFile.write(Path("tokens"), read_texts(Path("corpus")), open_tokenizer(Path("tokenizer")), 128)
 
 
 if __name__ == "__main__":

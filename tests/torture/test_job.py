@@ -101,7 +101,8 @@ def warm(size: Size, tmp_path: Path) -> Iterator[Warm]:
 
 def content(folder: Path) -> dict[str, str]:
     """Digest of every file but those that tell the time, and what the manifests tell of the text."""
-    files = [file for file in files_below(folder) if file.name not in ("log.jsonl", "manifest.json")]
+    found = [file for name in ("corpus", "tokenizer", "tokens") for file in files_below(folder / name)]
+    files = [file for file in found if file.name not in ("log.jsonl", "manifest.json")]
     told = {name: json.dumps(Bundle.open(folder / name).manifest.scores) for name in ("corpus", "tokenizer")}
     return told | {file.relative_to(folder).as_posix(): file_digest(file) for file in files}
 
