@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lathe.core.documents import read_document_file
@@ -129,6 +129,7 @@ def test_what_is_kept_and_why_agrees_with_comparing_every_pair(alphabet: list[st
 
 
 @languages
+@settings(max_examples=25)
 @given(shard=st.integers(1, 40), memory=st.integers(1_000, 200_000))
 def test_neither_shards_nor_memory_change_the_verdicts(judged, alphabet, space, shard: int, memory: int):
     texts = graded(alphabet, space, 6)
