@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from transformers import BertConfig, GPT2Config, LlamaConfig
+from transformers import BertConfig, GPT2Config, LlamaConfig, T5Config, XLNetConfig
 
 from lathe.core import learn, native
 from lathe.core.average import Average
@@ -22,7 +22,7 @@ from lathe.core.profile import Flops
 from lathe.core.ready import Ready, evaluation_steps
 from lathe.core.recompute import recompute_layers
 from lathe.core.types import Symbols
-from lathe.objectives import CausalLM, MaskedLM
+from lathe.objectives import CausalLM, MaskedLM, PermutationLM, PrefixLM, SpanCorruption
 
 VOCABULARY = 96
 ADAMW = AdamW()
@@ -36,12 +36,17 @@ LLAMA = LlamaConfig(
 BIG_TABLE = BertConfig(
     vocab_size=1 << 15, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, tie_word_embeddings=False
 )
+XLNET = XLNetConfig(vocab_size=VOCABULARY, d_model=32, n_layer=1, n_head=2, d_inner=64)
+T5 = T5Config(vocab_size=VOCABULARY, d_model=32, d_kv=16, d_ff=64, num_layers=1, num_heads=2, decoder_start_token_id=0)
 CASES = [
     (BERT, MaskedLM(), ADAMW, "fp32"),
     (BERT, MaskedLM(), SGD(momentum=0.9), "bf16"),
     (GPT2, CausalLM(), Muon(), "fp32"),
     (LLAMA, CausalLM(), ADAMW, "bf16"),
     (BIG_TABLE, MaskedLM(), ADAMW, "fp32"),
+    (GPT2, PrefixLM(), ADAMW, "fp32"),
+    (XLNET, PermutationLM(), ADAMW, "fp32"),
+    (T5, SpanCorruption(), ADAMW, "fp32"),
 ]
 
 
@@ -50,7 +55,8 @@ def ready_with(config, objective, optimizer=ADAMW, precision="fp32", tokens_per_
     rows = [{"input_ids": rng.integers(5, VOCABULARY, shortest + n % 9)} for n in range(64)]
     source = EncodedRows(rows, rng.integers(0, 1 << 60, 64).astype(np.uint64))
     plan = Plan(source.lengths, StepSize(256, "tokens"), 0)
-    course = Course(objective, source, Symbols(0, 4, VOCABULARY, (0, 1, 2, 3, 4)), plan, 10)
+    symbols = Symbols(0, 4, VOCABULARY, (0, 1, 2, 3, 4), end=3, sentinels=(1, 2))
+    course = Course(objective, source, symbols, plan, 10)
     train = Train(optimizer=optimizer, precision=precision, tokens_per_batch=tokens_per_batch)
     build = lambda: objective.auto_model.from_config(config)  # noqa: E731
     return Ready(objective.auto_model, config, build, course, train)

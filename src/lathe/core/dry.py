@@ -169,8 +169,13 @@ def _name_state(dry: DryRun, model: nn.Module, state: State) -> None:
 
 
 def _forward_flops(model: nn.Module, ready: Ready, step: StepBatches) -> int:
-    place = next(model.parameters()).device
+    """Weights ask for no gradient meanwhile: `no_grad` alone leaves views of them that the counter cannot follow."""
+    place, learnt = next(model.parameters()).device, trainable(model)
+    for parameter in learnt:
+        parameter.requires_grad_(False)
     with Flops() as counter, torch.no_grad(), autocast(place, dtype_of(ready.config.precision)):
         for batch in step.micro:
             ready.course.objective.loss(model, batch.to(place))
+    for parameter in learnt:
+        parameter.requires_grad_(True)
     return counter.total()
