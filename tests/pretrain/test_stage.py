@@ -209,9 +209,9 @@ def test_a_tokenizer_or_a_base_is_needed(recipe, tmp_path):
 
 
 def test_a_continued_model_gets_another_tokenizer_and_forgets_little(recipe, tmp_path):
-    """Words in another order, Chinese in whole words: most rows are copied, and the first step shows it."""
+    """Words in another order, and a new one: what was learnt is there before the first step."""
     run(recipe(model=SHAPES["masked"]), tmp_path / "first")
-    words = [word for word in open_tokenizer(tmp_path / "tokenizer").get_vocab() if word != "影"]
+    words = list(open_tokenizer(tmp_path / "tokenizer").get_vocab())
     core = Tokenizer.from_file(str(tmp_path / "tokenizer" / "tokenizer.json"))
     core.model = models.WordLevel({word: i for i, word in enumerate([*words[::-1], "new"])}, unk_token="[UNK]")
     ids = {name: core.token_to_id(f"[{name}]") for name in ("CLS", "SEP")}
