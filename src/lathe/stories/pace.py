@@ -18,7 +18,7 @@ from lathe.core.documents import read_texts
 from lathe.core.fit import quicken
 from lathe.core.tokens import TokenFile
 from lathe.core.types import Symbols
-from lathe.models.pretrained import new_model, open_tokenizer
+from lathe.models.pretrained import new_model, open_config, open_tokenizer
 from lathe.pretrain import Recipe
 
 TEXTS = 2000  # that the measurement learns from
@@ -47,15 +47,16 @@ def steps_within(seconds: float, step_seconds: float) -> int:
 
 
 def step_seconds(recipe: Recipe, budget_s: float) -> float:
-    """Seconds of a real training step of a new model on this machine: real text, the real shape.
+    """Seconds of a real training step on this machine, with new weights: real text, the real shape.
 
     Half of the budget warms up: the first steps take their memory from the system. Of the rest the lower quartile:
     other programs can only slow a step down, and they may be gone in a minute.
     """
     runtime.set_up()
     config = recipe.train
-    tokenizer = open_tokenizer(recipe.tokenizer or Path())
-    model = new_model(recipe.objective.auto_model, recipe.model.config(tokenizer), config.seed)
+    tokenizer = open_tokenizer(recipe.tokenizer or recipe.base or Path())
+    shape = open_config(recipe.base) if recipe.base else recipe.model.config(tokenizer)
+    model = new_model(recipe.objective.auto_model, shape, config.seed)
     quicken(model)
     symbols = Symbols.of(tokenizer)
     with TemporaryDirectory() as folder:
