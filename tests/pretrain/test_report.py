@@ -33,7 +33,9 @@ def page(scores, *more):
 
 def test_the_loss_stands_beside_its_baseline_and_what_was_before():
     told = page(SCORES | OLD)
-    assert "ends at 2.000 nats a token, 2.00 below the 4.00 of a model that knows only how frequent each token is" in told
+    assert (
+        "ends at 2.000 nats a token, 2.00 below the 4.00 of a model that knows only how frequent each token is" in told
+    )
     assert "The loss on old text rose by 0.250 nats: so much was forgotten." in told
     assert "3.000</td>" in told
     assert "unigram entropy: 4" in told
