@@ -24,7 +24,7 @@ from common import DATA, ROOT, data_set, lathe, pretrained_encoder, write_result
 
 from lathe.core.recipe import parse
 from lathe.pretrain import Recipe
-from lathe.stories.pace import step_seconds, steps_within
+from lathe.stories.pace import step_seconds
 from lathe.stories.quickstart import NewWeights, new_weights
 
 SETS = {"imdb": ("small", "minilm"), "ag_news": ("small", "minilm"), "online_shopping_10_cats": ("small",)}
@@ -137,7 +137,7 @@ def pretrained(network: str, text: Path, folder: Path, seconds: float) -> tuple[
 def remembered(file: Path, values: dict[str, Any], seconds: float) -> int:
     """Steps that fit on this machine: measured once, so that a second run trains as long as the first."""
     if not file.is_file():
-        file.write_text(str(steps_within(seconds, step_seconds(parse(Recipe, values), min(20.0, seconds)))))
+        file.write_text(str(max(1, int(seconds / step_seconds(parse(Recipe, values), min(20.0, seconds))))))
     return int(file.read_text())
 
 

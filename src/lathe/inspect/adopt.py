@@ -4,6 +4,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from lathe.core.recipe import dump, recipe
 from lathe.core.report import say
 from lathe.core.tagging import parse_tag
 from lathe.core.work import Work, run_stage
-from lathe.models.pretrained import check_folder, open_config, open_model, open_tokenizer, summary
+from lathe.models.pretrained import check_folder, language_model_class, open_config, open_model, open_tokenizer, summary
 from lathe.tasks import AnyTask, Classify, Tag
 from lathe.tasks.encoding import longest_input
 
@@ -115,16 +116,21 @@ def tag_labels(outputs: Sequence[str]) -> tuple[str, ...] | None:
 
 def verify(folder: Path, task: AnyTask | None, tokenizer: PreTrainedTokenizerBase) -> None:
     """Open the model and run it once. Raises ``BundleError`` where its head is missing, or it gives no numbers."""
-    opened = open_model(AutoModel if task is None else task.auto_model, folder)
+    opened = open_model(_class_of(folder) if task is None else task.auto_model, folder)
     way = "copy or download the folder again"
     if opened.new and task is not None:
         raise BundleError(f"{folder}: the weights of {summary(opened.new)} are not in the folder; {way}")
     if opened.new:
         say(f"not in the folder, drawn anew where they are needed: {summary(opened.new)}")
     encoded: Any = tokenizer(_PROBE, return_tensors="pt", return_token_type_ids=False)
-    if opened.model.config.is_encoder_decoder:
+    if "decoder_input_ids" in signature(opened.model.forward).parameters:
         encoded["decoder_input_ids"] = encoded["input_ids"]
     with torch.inference_mode():
         outputs = opened.model.eval()(**encoded)
     if not torch.isfinite(outputs[0]).all():
         raise BundleError(f"{folder}: the model gives NaN or infinity, so its weights are damaged; {way}")
+
+
+def _class_of(folder: Path) -> Any:
+    """Of a model to start from: the body, or the whole where it has none."""
+    return AutoModel if type(open_config(folder)) in AutoModel._model_mapping else language_model_class(folder)
