@@ -14,17 +14,12 @@ and reused.
 import argparse
 import gzip
 import json
-import random
 import statistics
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common import DATA, ROOT, data_set, lathe, pretrained_encoder, write_result
+from common import DATA, ROOT, data_set, lathe, paced, pretrained_encoder, rows_of, some_rows, write_result
 
-from lathe.core.recipe import parse
-from lathe.pretrain import Recipe
-from lathe.stories.pace import step_seconds
 from lathe.stories.quickstart import NewWeights, new_weights
 
 SETS = {"imdb": ("small", "minilm"), "ag_news": ("small", "minilm"), "online_shopping_10_cats": ("small",)}
@@ -100,21 +95,6 @@ def domain_text(name: str, folder: Path) -> Path:
     return file
 
 
-def some_rows(name: str, split: str, count: int, seed: int, folder: Path) -> Path:
-    """So many rows, drawn by ``seed``."""
-    file = folder / f"{split}-{count}-{seed}.jsonl"
-    rows = list(rows_of(name, split))
-    chosen = random.Random(f"{name}/{split}/{seed}").sample(rows, min(count, len(rows)))
-    kept = ({"text": row["text"], "label": row["label"]} for row in chosen)
-    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept), encoding="utf-8")
-    return file
-
-
-def rows_of(name: str, split: str) -> Iterator[dict[str, Any]]:
-    with gzip.open(data_set(name) / f"{split}.jsonl.gz", "rt", encoding="utf-8") as stream:
-        yield from map(json.loads, stream)
-
-
 def pretrained(network: str, text: Path, folder: Path, seconds: float) -> tuple[Path, dict[str, Any]]:
     """The network after so many seconds of steps on the text."""
     values: dict[str, Any] = {"data": {"train": str(text)}, "max_length": 128, "objective": {"kind": "masked"}}
@@ -125,27 +105,7 @@ def pretrained(network: str, text: Path, folder: Path, seconds: float) -> tuple[
     else:
         values |= {"base": str(pretrained_encoder())}
         values["train"] |= {"learning_rate": 3e-4}
-    steps = remembered(folder / f"{network}-steps.json", values, seconds)
-    values["train"] |= {"max_steps": steps, "eval_steps": steps}
-    recipe = folder / f"{network}.toml"
-    recipe.write_text('verb = "pretrain"\n' + toml(values), encoding="utf-8")
-    made = lathe("pretrain", recipe, "-o", folder / network)
-    told = {"steps": steps, "seconds": made["seconds"], "tokens_per_second": made["tokens_per_second"]}
-    return folder / network, told | made["scores"]
-
-
-def remembered(file: Path, values: dict[str, Any], seconds: float) -> int:
-    """Steps that fit on this machine: measured once, so that a second run trains as long as the first."""
-    if not file.is_file():
-        file.write_text(str(max(1, int(seconds / step_seconds(parse(Recipe, values), min(20.0, seconds))))))
-    return int(file.read_text())
-
-
-def toml(values: dict[str, Any]) -> str:
-    """Tables of plain values, as JSON writes them."""
-    flat = [f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, dict)]
-    tables = [f"[{key}]\n{toml(value)}" for key, value in values.items() if isinstance(value, dict)]
-    return "\n".join([*flat, *tables]) + "\n"
+    return folder / network, paced(network, values, folder, seconds)
 
 
 def untrained(like: Path, seed: int, folder: Path) -> Path:

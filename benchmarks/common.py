@@ -1,18 +1,24 @@
 """What the benchmarks share: the machine's peak, the model they start from, and result files."""
 
+import gzip
 import importlib.util
 import json
+import random
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from lathe.core.recipe import parse
 from lathe.core.runtime import versions
 from lathe.core.work import read_log
+from lathe.pretrain import Recipe
+from lathe.stories.pace import step_seconds
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -65,6 +71,46 @@ def training_curve(out: Path, figure: str) -> list[dict[str, float]]:
             curve.append({"step": line["step"], "tokens": tokens, "seconds": seconds, figure: line[figure]})
         before_s = line["time"]
     return curve
+
+
+def some_rows(name: str, split: str, count: int, seed: int, folder: Path) -> Path:
+    """So many rows, drawn by ``seed``."""
+    file = folder / f"{split}-{count}-{seed}.jsonl"
+    rows = list(rows_of(name, split))
+    chosen = random.Random(f"{name}/{split}/{seed}").sample(rows, min(count, len(rows)))
+    kept = ({"text": row["text"], "label": row["label"]} for row in chosen)
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept), encoding="utf-8")
+    return file
+
+
+def rows_of(name: str, split: str) -> Iterator[dict[str, Any]]:
+    with gzip.open(data_set(name) / f"{split}.jsonl.gz", "rt", encoding="utf-8") as stream:
+        yield from map(json.loads, stream)
+
+
+def paced(name: str, values: dict[str, Any], folder: Path, seconds: float) -> dict[str, Any]:
+    """Pretrain ``folder``/``name`` for about so many seconds of steps; returns its scores and rates.
+
+    How many steps fit on this machine is measured once, so that a run that goes on trains as long as an
+    unbroken one.
+    """
+    kept = folder / f"{name}-steps.json"
+    if not kept.is_file():
+        kept.write_text(str(max(1, int(seconds / step_seconds(parse(Recipe, values), min(20.0, seconds))))))
+    steps = int(kept.read_text())
+    recipe = folder / f"{name}.toml"
+    train = values["train"] | {"max_steps": steps}
+    recipe.write_text('verb = "pretrain"\n' + toml(values | {"train": train}), encoding="utf-8")
+    made = lathe("pretrain", recipe, "-o", folder / name)
+    told = {"steps": steps, "seconds": made["seconds"], "tokens_per_second": made["tokens_per_second"]}
+    return told | made["scores"]
+
+
+def toml(values: dict[str, Any]) -> str:
+    """Tables of plain values, as JSON writes them."""
+    flat = [f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, dict)]
+    tables = [f"[{key}]\n{toml(value)}" for key, value in values.items() if isinstance(value, dict)]
+    return "\n".join([*flat, *tables]) + "\n"
 
 
 def write_result(name: str, values: dict[str, Any]) -> None:

@@ -61,7 +61,7 @@ def step_seconds(recipe: Recipe, budget_s: float) -> float:
     symbols = Symbols.of(tokenizer)
     with TemporaryDirectory() as folder:
         texts = islice(read_texts(recipe.data.train), TEXTS)
-        tokens = TokenFile.write(Path(folder) / "tokens", texts, tokenizer, recipe.max_length)
+        tokens = TokenFile.write(Path(folder) / "tokens", texts, tokenizer, recipe.max_length, recipe.objective.layout)
         plan = Plan(tokens.lengths, StepSize(config.tokens_per_step, "tokens"), config.seed)
         steps = ahead(batches(tokens, recipe.objective, symbols, plan, config.tokens_per_batch))
         with closing(steps):
