@@ -23,6 +23,8 @@ from lathe.core.work import read_log
 WORKER = Path(__file__).with_name("parallel_worker.py")
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=60).map(lambda values: np.array(values, np.int64))
 TOLERANCE = {"float64": 1e-9, "float32": 1e-6}
+TOLD = {"simcse float32": 1e-4}
+"""Of losses and norms of gradients: SimCSE divides cosines, and what they are rounded by, by a temperature of 0.05."""
 ONCE = {  # what is refused -> what one of the processes says about it
     "too few rows a step": "train.batch_size: 1 is less than 2 processes",
     "too few tokens a step": "train.tokens_per_step: 10 is less than 2 processes need",
@@ -68,7 +70,7 @@ def test_two_ranks_take_the_step_that_one_takes(seen):
         for name, case in found.items():
             tolerance = next(value for dtype, value in TOLERANCE.items() if dtype in name)
             assert case["weights"] <= tolerance, name
-            assert case["told"] <= 1e-6, name
+            assert case["told"] <= TOLD.get(name.partition(" padded")[0].partition(" packed")[0], 1e-6), name
             assert case["moved"] > 1e-3, name
             assert case["same"], f"{name}: other rows, tokens or items"
     assert any(1 in case["rows"] for case in seen[0]["equalities"].values()), "no step leaves a rank without a row"
