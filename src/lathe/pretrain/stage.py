@@ -119,7 +119,8 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     )
 
 
-def _read(recipe: Recipe, work: Work) -> Inputs:
+def opened(recipe: Recipe) -> tuple[Any, PretrainedConfig]:
+    """The tokenizer and the shape of the model, which suit each other and the objective."""
     _check_origin(recipe)
     runtime.set_up()
     tokenizer = open_tokenizer(recipe.tokenizer or recipe.base or Path())
@@ -134,6 +135,11 @@ def _read(recipe: Recipe, work: Work) -> Inputs:
         raise RecipeError(f"max_length: {recipe.max_length} is more than this model takes ({longest})")
     recipe.objective.check_model(shape, Symbols.of(tokenizer))
     refuse_other_vocabulary(tokenizer, shape, recipe.tokenizer or recipe.base)
+    return tokenizer, shape
+
+
+def _read(recipe: Recipe, work: Work) -> Inputs:
+    tokenizer, shape = opened(recipe)
     texts = Texts(recipe.data, recipe.objective, tokenizer, recipe.max_length, work)
     train = texts.train(recipe.max_length)
     _refuse_little(recipe, train)

@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from lathe.core import learn, runtime
+from lathe.core import learn
 from lathe.core.batches import Plan, StepSize, ahead, batches
 from lathe.core.digest import write_json
 from lathe.core.documents import read_texts
 from lathe.core.fit import quicken
 from lathe.core.tokens import TokenFile
 from lathe.core.types import Symbols
-from lathe.models.pretrained import new_model, open_config, open_tokenizer
+from lathe.models.pretrained import new_model
 from lathe.pretrain import Recipe
+from lathe.pretrain.stage import opened
 
 TEXTS = 2000  # that the measurement learns from
 FEWEST_STEPS, MOST_STEPS = 500, 20_000
@@ -52,10 +53,8 @@ def step_seconds(recipe: Recipe, budget_s: float) -> float:
     Half of the budget warms up: the first steps take their memory from the system. Of the rest the lower quartile:
     other programs can only slow a step down, and they may be gone in a minute.
     """
-    runtime.set_up()
     config = recipe.train
-    tokenizer = open_tokenizer(recipe.tokenizer or recipe.base or Path())
-    shape = open_config(recipe.base) if recipe.base else recipe.model.config(tokenizer)
+    tokenizer, shape = opened(recipe)
     model = new_model(recipe.objective.auto_model, shape, config.seed)
     quicken(model)
     symbols = Symbols.of(tokenizer)
