@@ -102,7 +102,8 @@ def paced(name: str, values: dict[str, Any], folder: Path, seconds: float) -> di
     train = values["train"] | {"max_steps": steps}
     recipe.write_text('verb = "pretrain"\n' + toml(values | {"train": train}), encoding="utf-8")
     made = lathe("pretrain", recipe, "-o", folder / name)
-    told = {"steps": steps, "seconds": made["seconds"], "tokens_per_second": made["tokens_per_second"]}
+    trained_s = sum(line["seconds"] for line in read_log(folder / name) if line["event"] == "step")
+    told = {"steps": steps, "seconds": round(trained_s, 1), "tokens_per_second": made["tokens_per_second"]}
     return told | made["scores"]
 
 
