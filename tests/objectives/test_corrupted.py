@@ -122,11 +122,11 @@ def test_what_does_not_fit_is_refused_with_the_way_out(bert_config, gpt2_config,
 
 def test_sentinels_are_added_for_a_new_model_and_too_few_are_refused(tokenizer):
     with pytest.raises(RecipeError, match=r"needs sentinels \(<extra_id_0> ...\) in the tokenizer of `base`"):
-        SpanCorruption().need_sentinels(tokenizer, 512, is_new=False)
-    SpanCorruption(extra_ids=30).need_sentinels(tokenizer, 512, is_new=True)
+        SpanCorruption().prepare_tokenizer(tokenizer, 512, is_new=False)
+    SpanCorruption(extra_ids=30).prepare_tokenizer(tokenizer, 512, is_new=True)
     assert Symbols.of(tokenizer).sentinels == tuple(range(25, 55))
     assert set(Symbols.of(tokenizer).special) >= set(range(25, 55))
-    SpanCorruption().need_sentinels(tokenizer, 512, is_new=True)
+    SpanCorruption().prepare_tokenizer(tokenizer, 512, is_new=True)
     assert len(tokenizer) == 55
     with pytest.raises(RecipeError, match="a row of 1024 tokens has 51 hidden spans, and there are 30 sentinels"):
-        SpanCorruption().need_sentinels(tokenizer, 1024, is_new=True)
+        SpanCorruption().prepare_tokenizer(tokenizer, 1024, is_new=True)

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokeniz
 
 from lathe.core.errors import BundleError, DataError
 from lathe.core.recipe import parse
-from lathe.models.presets import GPT2, Bert
+from lathe.models import GPT2, Bert
 from lathe.models.pretrained import new_model, save_model
 from lathe.tokenizer.algorithms import BPE, ByteBPE, WordPiece, Words, train_tokenizer
 from lathe.tokenizer.continued import kind_of, learn_joins, words_in_pieces

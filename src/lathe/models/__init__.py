@@ -7,8 +7,8 @@ from pydantic import Field
 from lathe.models import early, transformer_heads
 from lathe.models.decoders import Llama, Qwen3
 from lathe.models.early_presets import LSTM, NeuralNGram
-from lathe.models.encoders import Albert, DistilBert, Electra, Roberta
-from lathe.models.presets import GPT2, Bert, FromConfig, ModernBert
+from lathe.models.encoders import Albert, Bert, DistilBert, Electra, Roberta
+from lathe.models.presets import GPT2, FromConfig, ModernBert
 from lathe.models.sequences import T5, Bart, XLNet
 from lathe.models.transformer_preset import TransformerPreset
 

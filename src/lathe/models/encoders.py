@@ -1,9 +1,9 @@
-"""Encoders of the years after BERT by size: RoBERTa, ALBERT, ELECTRA, DistilBERT."""
+"""BERT and the encoders of the years after it by size: RoBERTa, ALBERT, ELECTRA, DistilBERT."""
 
 from typing import Any, Literal
 
 from pydantic import Field
-from transformers import AlbertConfig, DistilBertConfig, ElectraConfig, PretrainedConfig, RobertaConfig
+from transformers import AlbertConfig, BertConfig, DistilBertConfig, ElectraConfig, PretrainedConfig, RobertaConfig
 
 from lathe.core.recipe import recipe
 from lathe.models.presets import check_heads, rounded
@@ -40,9 +40,24 @@ class Encoder:
             "hidden_dropout_prob": self.dropout,
             "attention_probs_dropout_prob": self.dropout,
             "pad_token_id": tokenizer.pad_token_id,
+        }
+
+    def _framed(self, tokenizer: Any) -> dict[str, Any]:
+        """The same, with the tokens that stand before and behind a text."""
+        return self._values(tokenizer) | {
             "bos_token_id": tokenizer.cls_token_id,
             "eos_token_id": tokenizer.sep_token_id,
         }
+
+
+@recipe
+class Bert(Encoder):
+    """An encoder of BERT's shape (Devlin et al., 2019): post-norm layers, learned positions, GELU."""
+
+    kind: Literal["bert"] = "bert"
+
+    def config(self, tokenizer: Any) -> PretrainedConfig:
+        return BertConfig(**self._values(tokenizer))
 
 
 @recipe
@@ -54,7 +69,7 @@ class Roberta(Encoder):
     def config(self, tokenizer: Any) -> PretrainedConfig:
         first = tokenizer.pad_token_id + 1  # position
         positions = {"max_position_embeddings": self.max_position_embeddings + first}
-        return RobertaConfig(**self._values(tokenizer) | positions, type_vocab_size=1, layer_norm_eps=1e-5)
+        return RobertaConfig(**self._framed(tokenizer) | positions, type_vocab_size=1, layer_norm_eps=1e-5)
 
 
 @recipe
@@ -71,7 +86,7 @@ class Albert(Encoder):
 
     def config(self, tokenizer: Any) -> PretrainedConfig:
         return AlbertConfig(
-            **self._values(tokenizer), embedding_size=self.embedding_size, num_hidden_groups=self.num_hidden_groups
+            **self._framed(tokenizer), embedding_size=self.embedding_size, num_hidden_groups=self.num_hidden_groups
         )
 
 
@@ -84,7 +99,7 @@ class Electra(Encoder):
     """Width of the embeddings."""
 
     def config(self, tokenizer: Any) -> PretrainedConfig:
-        return ElectraConfig(**self._values(tokenizer), embedding_size=self.embedding_size)
+        return ElectraConfig(**self._framed(tokenizer), embedding_size=self.embedding_size)
 
 
 @recipe
@@ -94,7 +109,7 @@ class DistilBert(Encoder):
     kind: Literal["distilbert"] = "distilbert"
 
     def config(self, tokenizer: Any) -> PretrainedConfig:
-        values = self._values(tokenizer)
+        values = self._framed(tokenizer)
         renamed = {
             "intermediate_size": "hidden_dim",
             "hidden_dropout_prob": "dropout",

@@ -1,49 +1,14 @@
-"""BERT- and GPT-2-shaped networks by size, and any other architecture by its Hugging Face configuration."""
+"""ModernBERT- and GPT-2-shaped networks by size, and any other architecture by its Hugging Face configuration."""
 
 import json
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
-from transformers import AutoConfig, BertConfig, GPT2Config, ModernBertConfig, PretrainedConfig
+from transformers import AutoConfig, GPT2Config, ModernBertConfig, PretrainedConfig
 
 from lathe.core.errors import RecipeError
 from lathe.core.recipe import recipe
-
-
-@recipe
-class Bert:
-    """An encoder of BERT's shape (Devlin et al., 2019): post-norm layers, learned positions, GELU."""
-
-    kind: Literal["bert"] = "bert"
-    hidden_size: int = Field(256, ge=1)
-    """Width D."""
-    num_hidden_layers: int = Field(4, ge=1)
-    """Layers."""
-    num_attention_heads: int = Field(4, ge=1)
-    """Heads; they divide the width."""
-    intermediate_size: int | None = Field(None, ge=1)
-    """Width of the feed-forward part; four times the width where not given."""
-    max_position_embeddings: int = Field(512, ge=2)
-    """Longest row in tokens."""
-    dropout: float = Field(0.1, ge=0, lt=1)
-    """Dropout of hidden states and attention."""
-    pad_to_multiple_of: int = Field(64, ge=1)
-    """The table of embeddings gets a multiple of this many rows."""
-
-    def config(self, tokenizer: Any) -> PretrainedConfig:
-        check_heads(self.hidden_size, self.num_attention_heads)
-        return BertConfig(
-            vocab_size=rounded(len(tokenizer), self.pad_to_multiple_of),
-            hidden_size=self.hidden_size,
-            num_hidden_layers=self.num_hidden_layers,
-            num_attention_heads=self.num_attention_heads,
-            intermediate_size=self.intermediate_size or 4 * self.hidden_size,
-            max_position_embeddings=self.max_position_embeddings,
-            hidden_dropout_prob=self.dropout,
-            attention_probs_dropout_prob=self.dropout,
-            pad_token_id=tokenizer.pad_token_id,
-        )
 
 
 @recipe

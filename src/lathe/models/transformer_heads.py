@@ -3,8 +3,7 @@
 Whoever imports ``lathe.models`` can open such a folder with ``AutoModel…from_pretrained``; transformers alone cannot.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -37,12 +36,9 @@ from lathe.models.transformer import (
     EncoderConfig,
     EncoderDecoder,
     EncoderDecoderConfig,
-    Stack,
     Transformer,
     TransformerConfig,
 )
-
-Gather: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 class _LanguageModel(Transformer):
@@ -165,12 +161,31 @@ class EncoderDecoderForConditionalGeneration(_LanguageModel, GenerationMixin):
         )
 
 
+def mean_token(states: Tensor, mask: Tensor) -> Tensor:
+    """[B, T, D] -> [B, D]"""
+    real = mask.to(states.dtype)[..., None]  # [B, T, 1]
+    return (states * real).sum(1) / real.sum(1).clamp(min=1)
+
+
+def last_token(states: Tensor, mask: Tensor) -> Tensor:
+    """[B, T, D] -> [B, D], padding on either side"""
+    last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)
+    return states[torch.arange(len(states), device=states.device), last]
+
+
+def every_token(states: Tensor, _: Tensor) -> Tensor:
+    return states
+
+
 class _Labelled(Transformer):
     """A score of each label for what ``gather`` makes of the last states [B, T, D] and the mask [B, T]."""
 
-    def __init__(self, config: TransformerConfig, body: Stack, gather: Gather) -> None:
+    body: ClassVar[Any]  # the class of the layers below
+    gather: ClassVar[Any]  # states [B, T, D], mask [B, T] -> [B, D] or [B, T, D]
+
+    def __init__(self, config: TransformerConfig) -> None:
         super().__init__(config)
-        self.model, self.gather = body, gather
+        self.model = self.body(config)
         self.dropout = nn.Dropout(config.dropout)
         self.score = nn.Linear(config.hidden_size, config.num_labels or 2)
         self.post_init()
@@ -194,53 +209,25 @@ class _Labelled(Transformer):
 class EncoderForSequenceClassification(_Labelled):
     """Labels a text by the mean of its tokens, which takes any tokenizer, also one without a token for the row."""
 
-    config_class = EncoderConfig
-
-    def __init__(self, config: EncoderConfig) -> None:
-        super().__init__(config, Encoder(config), mean_token)
+    config_class, body, gather = EncoderConfig, Encoder, staticmethod(mean_token)
 
 
 class EncoderForTokenClassification(_Labelled):
     """Labels each token."""
 
-    config_class = EncoderConfig
-
-    def __init__(self, config: EncoderConfig) -> None:
-        super().__init__(config, Encoder(config), every_token)
+    config_class, body, gather = EncoderConfig, Encoder, staticmethod(every_token)
 
 
 class DecoderForSequenceClassification(_Labelled):
     """Labels a text by its last token, the only one that has seen all."""
 
-    config_class = DecoderConfig
-
-    def __init__(self, config: DecoderConfig) -> None:
-        super().__init__(config, Decoder(config), last_token)
+    config_class, body, gather = DecoderConfig, Decoder, staticmethod(last_token)
 
 
 class DecoderForTokenClassification(_Labelled):
     """Labels each token by itself and what comes before it."""
 
-    config_class = DecoderConfig
-
-    def __init__(self, config: DecoderConfig) -> None:
-        super().__init__(config, Decoder(config), every_token)
-
-
-def mean_token(states: Tensor, mask: Tensor) -> Tensor:
-    """[B, T, D] -> [B, D]"""
-    real = mask.to(states.dtype)[..., None]  # [B, T, 1]
-    return (states * real).sum(1) / real.sum(1).clamp(min=1)
-
-
-def last_token(states: Tensor, mask: Tensor) -> Tensor:
-    """[B, T, D] -> [B, D], padding on either side"""
-    last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1)
-    return states[torch.arange(len(states), device=states.device), last]
-
-
-def every_token(states: Tensor, _: Tensor) -> Tensor:
-    return states
+    config_class, body, gather = DecoderConfig, Decoder, staticmethod(every_token)
 
 
 def mean_loss(logits: Tensor, labels: Tensor | None) -> Tensor | None:

@@ -41,7 +41,7 @@ class SpanCorruption(TextObjective):
         if symbols.end is None:
             raise RecipeError(f"objective.kind: {self.kind} needs a tokenizer with an end token; this one has none")
 
-    def need_sentinels(self, tokenizer: Any, max_length: int, is_new: bool) -> None:
+    def prepare_tokenizer(self, tokenizer: Any, max_length: int, is_new: bool) -> None:
         """See to it that there is a sentinel for each span of a row: a new model's tokenizer gets them if it has none.
 
         Raises ``RecipeError`` where there are too few.

@@ -25,6 +25,12 @@ class TextObjective:
         """How documents become rows, and what rows know of their text."""
         return Layout()
 
+    def prepare_tokenizer(self, tokenizer: Any, max_length: int, is_new: bool) -> None:
+        """Give the tokenizer what rows of ``max_length`` need of it, where it is that of a new model (``is_new``).
+
+        Raises ``RecipeError`` where it lacks something that it is not given.
+        """
+
     def check_model(self, shape: PreTrainedConfig, symbols: Symbols) -> None:
         """Raises ``RecipeError`` where this cannot be learnt by such a model, or with such a tokenizer."""
         refuse_headless(self.auto_model, shape, self.kind)

@@ -32,7 +32,7 @@ from lathe.models.pretrained import (
     save_model,
 )
 from lathe.models.vocabulary import exchange_tokens, transfer
-from lathe.objectives import AnyObjective, MaskedLM, SpanCorruption
+from lathe.objectives import AnyObjective, MaskedLM
 from lathe.pretrain.course import Laid, PretrainTrain, lay
 from lathe.pretrain.evaluation import (
     ROWS_AT_THE_END,
@@ -124,8 +124,7 @@ def opened(recipe: Recipe) -> tuple[Any, PretrainedConfig]:
     _check_origin(recipe)
     runtime.set_up()
     tokenizer = open_tokenizer(recipe.tokenizer or recipe.base or Path())
-    if isinstance(recipe.objective, SpanCorruption):
-        recipe.objective.need_sentinels(tokenizer, recipe.max_length, is_new=recipe.tokenizer is not None)
+    recipe.objective.prepare_tokenizer(tokenizer, recipe.max_length, is_new=recipe.tokenizer is not None)
     if recipe.base:
         check_folder(recipe.base)
     shape = open_config(recipe.base) if recipe.base else recipe.model.config(tokenizer)

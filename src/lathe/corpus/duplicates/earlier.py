@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lathe.core.bundle import Bundle
 from lathe.core.documents import SUFFIX, Split, read_documents, splits_of
+from lathe.core.recipe import recipe
 from lathe.core.types import Document
 from lathe.corpus.duplicates.rows import Places
 from lathe.corpus.protocol import Arrays, Dropped, GlobalStep, Sketched, Verdict
@@ -34,6 +35,20 @@ def earlier(against: Sequence[Path]) -> list[Earlier]:
         for path in against
         for split in splits_of(path)
     ]
+
+
+@recipe
+class Against:
+    """What steps that compare documents with those of earlier corpora have in common."""
+
+    against: tuple[Path, ...] = ()
+    """Corpora made earlier: what repeats something of theirs is a duplicate here, too."""
+
+    def inputs(self) -> list[Path]:
+        return list(self.against)
+
+    def prepare(self) -> None:
+        earlier(self.against)
 
 
 def sketches(step: GlobalStep, before: Sequence[Earlier], shards: Sequence[Sketched]) -> Iterator[Arrays]:

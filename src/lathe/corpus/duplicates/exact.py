@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -13,7 +12,7 @@ from lathe.core.recipe import recipe
 from lathe.core.scripts import has_words
 from lathe.core.types import Document
 from lathe.corpus.duplicates.clusters import clusters
-from lathe.corpus.duplicates.earlier import NONE, earlier, own_twins, repeated, sketches
+from lathe.corpus.duplicates.earlier import NONE, Against, earlier, own_twins, repeated, sketches
 from lathe.corpus.duplicates.rows import Parts, Places, mapped
 from lathe.corpus.protocol import Arrays, Changed, Decision, Dropped, Room, Sketched, Verdict
 
@@ -27,18 +26,10 @@ Digests: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 @recipe
-class DropExactDuplicates:
+class DropExactDuplicates(Against):
     """Drop documents whose text was seen before, character by character."""
 
     kind: Literal["drop_exact_duplicates"] = "drop_exact_duplicates"
-    against: tuple[Path, ...] = ()
-    """Corpora made earlier: what is in them is a duplicate here, too."""
-
-    def inputs(self) -> list[Path]:
-        return list(self.against)
-
-    def prepare(self) -> None:
-        earlier(self.against)
 
     def sketch(self, documents: Sequence[Document]) -> Arrays:
         return {"digests": digests_of(document.text for document in documents)}
@@ -55,7 +46,7 @@ class DropExactDuplicates:
 
 
 @recipe
-class DropRepeatedParts:
+class DropRepeatedParts(Against):
     """Take away lines or paragraphs that were seen before: in the same document, another one, or an earlier corpus.
 
     White space around them does not count. A document of which no word is left is dropped.
@@ -66,14 +57,6 @@ class DropRepeatedParts:
     """Paragraphs are what empty lines part."""
     min_words: int = Field(8, ge=1)
     """Words, or characters of Chinese, that a part must have: shorter ones repeat by chance, and stay."""
-    against: tuple[Path, ...] = ()
-    """Corpora made earlier: what is in them is not repeated here, either."""
-
-    def inputs(self) -> list[Path]:
-        return list(self.against)
-
-    def prepare(self) -> None:
-        earlier(self.against)
 
     def sketch(self, documents: Sequence[Document]) -> Arrays:
         return {"digests": digests_of(self._counted(documents))}

@@ -12,7 +12,7 @@ from lathe.core.recipe import recipe
 from lathe.core.report import quiet
 from lathe.core.types import Document
 from lathe.corpus.duplicates.clusters import clusters
-from lathe.corpus.duplicates.earlier import NONE, earlier, own_twins, repeated, sketches
+from lathe.corpus.duplicates.earlier import NONE, Against, earlier, own_twins, repeated, sketches
 from lathe.corpus.duplicates.minhash import sketch_of
 from lathe.corpus.duplicates.search import Search
 from lathe.corpus.protocol import Arrays, Decision, Room, Sketched, Verdict
@@ -22,20 +22,12 @@ MEMORY = 2**28
 
 
 @recipe
-class DropNearDuplicates:
+class DropNearDuplicates(Against):
     """Drop documents that share most of their word 5-grams (Chinese: character 5-grams) with an earlier one."""
 
     kind: Literal["drop_near_duplicates"] = "drop_near_duplicates"
     threshold: float = Field(0.8, ge=0.5, le=1)
     """Jaccard similarity of the sets of 5-grams from which on a document is a duplicate."""
-    against: tuple[Path, ...] = ()
-    """Corpora made earlier: what is like a document of theirs is a duplicate here, too."""
-
-    def inputs(self) -> list[Path]:
-        return list(self.against)
-
-    def prepare(self) -> None:
-        earlier(self.against)
 
     def sketch(self, documents: Sequence[Document]) -> Arrays:
         return sketch_of([document.text for document in documents])._asdict()
