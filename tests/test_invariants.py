@@ -18,10 +18,11 @@ from lathe.core.coupled import Coupled
 from lathe.core.keyed import row_keys
 from lathe.core.learn import State, Train, restore, saved_tensors, train
 from lathe.core.optim import SGD, AdamW
+from lathe.core.predictions import Span
 from lathe.core.predictor import TaskPredictor
 from lathe.core.tagging import join_tokens
 from lathe.core.tokens import TokenFile
-from lathe.core.types import IGNORE, Span, Symbols
+from lathe.core.types import IGNORE, Symbols
 from lathe.models import T5, Bart, XLNet
 from lathe.objectives import (
     AnyObjective,
@@ -319,6 +320,6 @@ def test_decoding_an_oracles_outputs_gives_back_the_gold(kind, tokenizer):
     encoded = task.encode(rows, tokenizer)
     labels = task.collate(encoded, np.zeros(len(rows), np.uint64), Symbols.of(tokenizer)).targets["labels"]
     logits = torch.nn.functional.one_hot(labels.clamp_min(0), len(task.outputs)).float() * 50
-    answers = task.decode({"logits": logits}, encoded)
+    answers = task.decode({"logits": logits}, encoded, None)
     for metric in task.metrics.values():
         assert metric([task.gold(row) for row in rows], answers) == 1.0

@@ -11,7 +11,8 @@ from lathe.compress.distill import SoftTargets, divergence, soft_targets
 from lathe.compress.student import Layers, check_same_tokens, evenly_spaced, keep_layers
 from lathe.core.errors import RecipeError
 from lathe.core.keyed import row_keys
-from lathe.core.types import Span, Symbols
+from lathe.core.predictions import Span
+from lathe.core.types import Symbols
 from lathe.models.pretrained import new_model, open_model
 from lathe.runtimes.eager import torch_forward
 from lathe.tasks.examples import Examples

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from lathe.core.measure import BATCH_ROWS, measure
-from lathe.core.types import Label
+from lathe.core.predictions import Label
 
 
 def sleepy(seconds, calls):

@@ -5,8 +5,8 @@ import pytest
 import scipy.stats as reference
 
 from lathe.core.metrics import METRICS, accuracy, entity_f1, macro_f1
+from lathe.core.predictions import Label, Span, Spans
 from lathe.core.stats import Score, difference, mcnemar, mean_difference, score, sign_flip
-from lathe.core.types import Label, Span, Spans
 
 
 def answers(right: np.ndarray) -> tuple[list[str], list[Label]]:

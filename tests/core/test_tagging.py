@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
+from lathe.core.predictions import Span
 from lathe.core.tagging import join_tokens, openings_without_begin, parse_tag, spans_of_tags, tags_of_spans
-from lathe.core.types import Span
 
 OFFSETS = tuple((3 * i, 3 * i + 2) for i in range(20))
 TAGS = st.lists(st.sampled_from(["O", "B-X", "I-X", "B-Y", "I-Y", "E-X", "S-X", "S-Y"]), max_size=12)

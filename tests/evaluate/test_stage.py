@@ -9,7 +9,7 @@ from lathe.core.bundle import Bundle
 from lathe.core.errors import BundleError
 from lathe.core.measure import Speed
 from lathe.core.metrics import accuracy, ece, entity_f1, macro_f1
-from lathe.core.types import Label, Span, Spans
+from lathe.core.predictions import Label, Span, Spans
 from lathe.evaluate import Recipe, run
 from lathe.evaluate.result import Bin, mistakes, reliability
 from lathe.evaluate.stage import Data

@@ -12,7 +12,6 @@ import pytest
 from lathe.core import answers
 from lathe.core.data import Columns
 from lathe.core.errors import BundleError, DataError, Stopped
-from lathe.core.types import to_json
 from lathe.loader import load
 from lathe.predict import Recipe, run
 from lathe.predict.stage import Data
@@ -34,7 +33,7 @@ def test_every_row_is_kept_in_order_with_the_answer_that_the_model_gives(classif
     told = run(Recipe(bundle=classifier, data=Data(file=data)), tmp_path / "out.jsonl")
     found = lines(tmp_path / "out.jsonl")
     assert [{key: row[key] for key in ("id", "text", "note")} for row in found] == rows
-    wanted = [to_json(one) for one in load(classifier)([row["text"] for row in rows])]
+    wanted = [one.to_json() for one in load(classifier)([row["text"] for row in rows])]
     assert [row["prediction"]["label"] for row in found] == [one["label"] for one in wanted]
     assert [row["prediction"]["score"] for row in found] == pytest.approx([one["score"] for one in wanted], abs=1e-5)
     assert told.values["rows"] == 8

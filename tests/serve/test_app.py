@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from lathe.core.errors import DataError
-from lathe.core.types import Label, as_row, to_json
+from lathe.core.predictions import Label
+from lathe.core.types import as_row
 from lathe.loader import load
 from lathe.serve.app import build_app
 from lathe.serve.limits import About, Limits
@@ -39,7 +40,7 @@ def test_answers_are_those_of_the_predictor_in_the_one_json_form(classifier):
     with TestClient(build_app(model, ABOUT)) as client:
         reply = client.post("/predict", json={"rows": ["good film", {"text": "bad plot"}]})
     assert reply.status_code == 200
-    wanted = [to_json(one) for one in model(["good film", "bad plot"])]
+    wanted = [one.to_json() for one in model(["good film", "bad plot"])]
     assert reply.json() == {"model": "demo@1", "predictions": wanted}
     Answer.model_validate(reply.json())
 
@@ -49,7 +50,7 @@ def test_a_tagger_answers_texts_and_tokens(tagger):
     rows = ["in Paris", {"tokens": ["in", "Paris"]}]
     with TestClient(build_app(model, ABOUT)) as client:
         reply = client.post("/predict", json={"rows": rows})
-    assert reply.json()["predictions"] == [to_json(model([row])[0]) for row in rows]
+    assert reply.json()["predictions"] == [model([row])[0].to_json() for row in rows]
     Answer.model_validate(reply.json())
 
 

@@ -11,7 +11,6 @@ import urllib.request
 import pytest
 
 from lathe.cli import main
-from lathe.core.types import to_json
 from lathe.loader import load
 from lathe.serve.stage import refuse_strangers
 
@@ -26,7 +25,7 @@ def test_a_served_model_answers_like_the_loaded_one_and_stops_on_sigterm(classif
         with urllib.request.urlopen(request, timeout=30) as reply:
             assert "server" not in {name.lower() for name in reply.headers}
             found = json.load(reply)
-        wanted = [to_json(one) for one in load(classifier)(["good film", "坏影片"])]
+        wanted = [one.to_json() for one in load(classifier)(["good film", "坏影片"])]
         assert [one["label"] for one in found["predictions"]] == [one["label"] for one in wanted]
         assert [one["score"] for one in found["predictions"]] == pytest.approx(
             [one["score"] for one in wanted], abs=1e-5

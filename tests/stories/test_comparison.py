@@ -3,8 +3,8 @@
 import pytest
 
 from lathe.core.charts import POINTS, smooth
+from lathe.core.predictions import Label
 from lathe.core.stats import Score
-from lathe.core.types import Label
 from lathe.stories.comparison import Difference, Pair, Run, compare
 from lathe.stories.report import lead, model_row, terminal_table, verdict
 

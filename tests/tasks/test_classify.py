@@ -5,7 +5,7 @@ import torch
 
 from lathe.core.errors import DataError
 from lathe.core.keyed import row_keys
-from lathe.core.types import Symbols, to_json
+from lathe.core.types import Symbols
 from lathe.tasks import Classify
 
 TASK = Classify(labels=("neg", "pos"), max_length=6)
@@ -35,7 +35,7 @@ def test_a_lone_surrogate_is_no_crash(tokenizer):
 
 
 def test_scores_are_probabilities_in_the_order_of_the_labels():
-    (answer,) = TASK.decode({"logits": torch.tensor([[0.0, 2.0]])}, [{}])
+    (answer,) = TASK.decode({"logits": torch.tensor([[0.0, 2.0]])}, [{}], None)
     assert list(answer.scores) == ["neg", "pos"]
     assert sum(answer.scores.values()) == pytest.approx(1)
-    assert to_json(answer)["label"] == "pos"
+    assert answer.to_json()["label"] == "pos"

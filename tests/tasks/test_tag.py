@@ -9,8 +9,9 @@ from seqeval.scheme import IOB2
 
 from lathe.core.keyed import row_keys
 from lathe.core.metrics import entity_f1
+from lathe.core.predictions import Span
 from lathe.core.tagging import join_tokens, spans_of_tags
-from lathe.core.types import IGNORE, Span, Symbols
+from lathe.core.types import IGNORE, Symbols
 from lathe.tasks import Tag
 
 TASK = Tag(labels=("LOC", "PER"), max_length=16)
@@ -48,7 +49,7 @@ def test_spans_are_characters_of_the_text_as_it_was_given(tokenizer, text, span)
     row = {"text": text, "spans": (Span(*span, "LOC"),)}
     (encoded,) = TASK.encode([row], tokenizer)
     tags = [TASK.outputs[index] for index in encoded["tags"]]
-    (answer,) = TASK.decode(outputs(encoded, tags), [encoded])
+    (answer,) = TASK.decode(outputs(encoded, tags), [encoded], None)
     assert [(s.start, s.end, s.label) for s in answer.spans] == [(*span, "LOC")]
     assert answer.spans[0].score == pytest.approx(1)
 
@@ -57,7 +58,7 @@ def test_a_span_that_cuts_a_word_is_widened_for_training_counted_and_scored_as_g
     row = {"text": "the Paris film", "spans": (Span(4, 7, "LOC"),)}
     (encoded,) = TASK.encode([row], tokenizer)
     assert encoded["widened"] == 1
-    (answer,) = TASK.decode(outputs(encoded, [TASK.outputs[i] for i in encoded["tags"]]), [encoded])
+    (answer,) = TASK.decode(outputs(encoded, [TASK.outputs[i] for i in encoded["tags"]]), [encoded], None)
     assert [(s.start, s.end) for s in answer.spans] == [(4, 9)]
     assert entity_f1([TASK.gold(row)], [answer]) == 0.0
 
@@ -65,7 +66,7 @@ def test_a_span_that_cuts_a_word_is_widened_for_training_counted_and_scored_as_g
 def test_words_beyond_the_longest_text_are_outside_and_counted(tokenizer):
     (encoded,) = TASK.encode([token_row(["good"] * 20 + ["Paris"], ["O"] * 20 + ["B-LOC"])], tokenizer)
     assert encoded["truncated"] == 7
-    (answer,) = TASK.decode(outputs(encoded, ["O"] * 20 + ["B-LOC"]), [encoded])
+    (answer,) = TASK.decode(outputs(encoded, ["O"] * 20 + ["B-LOC"]), [encoded], None)
     assert answer.spans == ()
     assert answer.tags == ("O",) * 21
 
@@ -81,7 +82,7 @@ def test_f1_of_returned_tags_is_seqevals(pairs):
         offsets = join_tokens(["x"] * length)[1]
         row = token_row(["x"] * length)
         encoded = {"input_ids": [0] * length, "pieces": list(range(length)), "words": row["offsets"], "as_tokens": True}
-        (decoded,) = TASK.decode(outputs(encoded, answer[:length]), [encoded])
+        (decoded,) = TASK.decode(outputs(encoded, answer[:length]), [encoded], None)
         golds.append(spans_of_tags(gold[:length], offsets))
         answers.append(decoded)
         theirs_gold.append(_bio(golds[-1], length))

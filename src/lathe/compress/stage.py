@@ -114,7 +114,7 @@ def _read(data: Data, task: AnyTask, tokenizer: Any, work: Work) -> tuple[Splits
     if "validation" not in splits:
         if not is_labelled(splits.get("train")):
             raise RecipeError("data.validation: needed, since there are no labelled training rows to hold some out of")
-        splits["train"], splits["validation"] = hold_out(splits["train"], data.validation_ratio)
+        splits["train"], splits["validation"] = hold_out(splits["train"], task, data.validation_ratio)
     return splits, tuple(use_of(table) for table in tables.values())
 
 
@@ -122,7 +122,7 @@ def _table(path: Path, shapes: Any, columns: Columns, task: AnyTask) -> Table:
     table = load(path, shapes, columns)
     for line in (describe(table), *warnings(table)):
         say(line)
-    check_labels(table, task.labels or ())
+    check_labels(table, task.labels or (), task.labels_in)
     return table
 
 

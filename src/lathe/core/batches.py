@@ -14,7 +14,7 @@ import numpy as np
 from lathe.core.errors import RecipeError
 from lathe.core.keyed import Seeds, permutation, row_seeds
 from lathe.core.parallel import Ranks
-from lathe.core.types import Batch, Encoded, Objective, Symbols
+from lathe.core.types import Batch, Encoded, Objective, Symbols, lengths_of
 
 T = TypeVar("T")
 Rows: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
@@ -45,7 +45,7 @@ class EncodedRows:
 
     @property
     def lengths(self) -> Counts:
-        return np.array([len(row["input_ids"]) for row in self.rows], np.int64)
+        return lengths_of(self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)

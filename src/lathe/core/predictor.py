@@ -3,13 +3,15 @@
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from lathe.core.data import Columns, RowError, Shape, find_columns, read_row
 from lathe.core.errors import DataError
-from lathe.core.types import Encoded, Forward, Prediction, Row, Symbols, as_row
+from lathe.core.predictions import Prediction
+from lathe.core.types import Encoded, Forward, Row, Symbols, as_row, lengths_of, pieces_of
 
 
 @dataclass(frozen=True)
@@ -35,16 +37,25 @@ class TaskPredictor:
 
     def predict(self, encoded: Sequence[Encoded]) -> list[Prediction]:
         """Predictions for rows that are encoded already."""
+        answers = iter(self._decoded([piece for row in encoded for piece in pieces_of(row)]))
+        return [
+            self.task.merge(list(islice(answers, len(row["windows"]))), row) if "windows" in row else next(answers)
+            for row in encoded
+        ]
+
+    def _decoded(self, pieces: Sequence[Encoded]) -> list[Any]:
+        """What the task makes of the model's outputs for each piece."""
         symbols = Symbols.of(self.tokenizer)
-        lengths = np.array([len(row["input_ids"]) for row in encoded], np.int64)
+        lengths = lengths_of(pieces)
         order = np.argsort(-lengths, kind="stable")
-        answers: list[Prediction | None] = [None] * len(encoded)
+        answers: list[Any] = [None] * len(pieces)
         for part in _rectangles(lengths[order], self.tokens_per_batch):
-            chosen = [encoded[i] for i in order[part]]
+            chosen = [pieces[i] for i in order[part]]
             batch = self.task.collate(chosen, np.zeros(len(chosen), np.uint64), symbols)
-            for i, answer in zip(order[part], self.task.decode(self.forward(batch.inputs), chosen), strict=True):
+            outputs = self.forward(batch.inputs)
+            for i, answer in zip(order[part], self.task.decode(outputs, chosen, self.tokenizer), strict=True):
                 answers[i] = answer
-        return [answer for answer in answers if answer is not None]
+        return answers
 
 
 def read_rows_like(rows: Sequence[Row | str], shapes: Sequence[Shape]) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from lathe.core.metrics import METRICS
-from lathe.core.types import Metric, Prediction
+from lathe.core.predictions import Prediction
+from lathe.core.types import Metric
 
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
-from lathe.core.types import Span
+from lathe.core.predictions import Span
 
 Offsets: TypeAlias = tuple[tuple[int, int], ...]
 """Where each token stands in the text; ascending, not overlapping."""

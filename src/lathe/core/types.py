@@ -1,12 +1,14 @@
 """The nouns that flow between stages. Pure data."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, takewhile
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
 import numpy as np
 from torch import Tensor, device, float64, nn
+
+from lathe.core.predictions import Prediction
 
 IGNORE = -100
 """Label of a position that carries no loss (the Hugging Face convention)."""
@@ -18,7 +20,10 @@ Row: TypeAlias = Mapping[str, Any]
 """One example as the user wrote it, for instance ``{"text": "good film", "label": "positive"}``."""
 
 Encoded: TypeAlias = Mapping[str, Any]
-"""One example after tokenisation: ``input_ids`` and whatever its objective needs beside them."""
+"""One example after tokenisation: ``input_ids`` and whatever its objective needs beside them.
+
+One that does not go through a model in one piece holds ``windows`` instead: several of these, see ``pieces_of``.
+"""
 
 Forward: TypeAlias = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 """A model reduced to its outputs: inputs [B, T] in, named outputs (``logits``, ...) out. Every runtime is one."""
@@ -119,34 +124,6 @@ class Objective(Protocol):
         """Totals over the items of ``batch``, never divided."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A labelled stretch of the *user's* text, in code points, end exclusive."""
-
-    start: int
-    end: int
-    label: str
-    score: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """One label for a text."""
-
-    label: str
-    scores: Mapping[str, float]  # label -> probability, in the order of the task's labels
-
-
-@dataclass(frozen=True, slots=True)
-class Spans:
-    """Labelled spans of a text; ``tags`` has one BIO tag for each token where the row came as tokens."""
-
-    spans: tuple[Span, ...]
-    tags: tuple[str, ...] | None = None
-
-
-Prediction: TypeAlias = Label | Spans
-
 Predictor: TypeAlias = Callable[[Sequence[Row | str]], list[Prediction]]
 """All that evaluation, explanation, robustness and serving need to know of a model."""
 
@@ -161,37 +138,40 @@ class Task(Objective, Protocol):
     labelled: ClassVar[Any]  # shapes of a row with its gold answer, for lathe.core.data
     unlabelled: ClassVar[Any]  # shapes of a row to predict
     metrics: ClassVar[Mapping[str, Metric]]  # the first one selects the best model; all are "higher is better"
+    least_labels: ClassVar[int]  # fewest labels there is something to learn with; 0 for a task that knows no labels
+    labels: tuple[str, ...] | None
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Name of each output of the head."""
+        """Name of each output of the head; none where the head's shape does not depend on the task's labels."""
+
+    def labels_in(self, row: Row) -> Iterable[str]:
+        """The labels that a row mentions: all have to be among ``labels``."""
+
+    def group(self, row: Row) -> str:
+        """What a row is about: rows of one group are never parted between training and validation."""
 
     def encode(self, rows: Sequence[Row], tokenizer: Any) -> list[Encoded]:
         """Tokenize; a key ``truncated`` counts the pieces that did not fit."""
 
-    def decode(self, outputs: Mapping[str, Tensor], rows: Sequence[Encoded]) -> Sequence[Prediction]: ...
+    def decode(self, outputs: Mapping[str, Tensor], rows: Sequence[Encoded], tokenizer: Any) -> Sequence[Any]:
+        """The prediction for each row, or what ``merge`` makes one of, for each window of one."""
+
+    def merge(self, answers: Sequence[Any], row: Encoded) -> Prediction:
+        """One prediction out of what was decoded for each of the windows of a row."""
+
     def gold(self, row: Row) -> Any: ...
 
 
-def to_json(prediction: Prediction) -> dict[str, Any]:
-    """The one JSON form that command line, Python and server share.
+def pieces_of(row: Encoded) -> Sequence[Encoded]:
+    """What goes through a model for a row: the row itself, or each of its windows."""
+    windows: Sequence[Encoded] = row.get("windows", (row,))
+    return windows
 
-    >>> to_json(Label("good", {"good": 0.9, "bad": 0.1}))
-    {'label': 'good', 'score': 0.9, 'scores': {'good': 0.9, 'bad': 0.1}}
-    >>> to_json(Spans((Span(0, 5, "LOC"),)))
-    {'spans': [{'start': 0, 'end': 5, 'label': 'LOC'}]}
-    """
-    if isinstance(prediction, Label):
-        return {
-            "label": prediction.label,
-            "score": prediction.scores[prediction.label],
-            "scores": dict(prediction.scores),
-        }
-    spans = [
-        {"start": s.start, "end": s.end, "label": s.label} | ({} if s.score is None else {"score": s.score})
-        for s in prediction.spans
-    ]
-    return {"spans": spans} | ({} if prediction.tags is None else {"tags": list(prediction.tags)})
+
+def lengths_of(rows: Sequence[Encoded]) -> "np.ndarray[Any, np.dtype[np.int64]]":
+    """Tokens of each row or window: those of ``input_ids``, unless the row says how many there are in all.  [rows]"""
+    return np.array([row["length"] if "length" in row else len(row["input_ids"]) for row in rows], np.int64)
 
 
 def upcast(tensor: Tensor) -> Tensor:

@@ -1,12 +1,14 @@
 """The report of an evaluation: one page that stands alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from lathe.core.charts import Bar, Unit, heat_map, interval_bars
 from lathe.core.html import Column, Html, Section, facts, figure, page, table
 from lathe.core.metrics import METRICS
 from lathe.core.stats import Score
-from lathe.evaluate.result import Comparison, Evaluation, mistakes
+from lathe.core.types import Row
+from lathe.evaluate.result import Comparison, Evaluation, as_sent, mistakes
 
 MOST_LABELS = 40  # of a confusion matrix that can be read
 SHOWN_CHARACTERS = 400
@@ -21,7 +23,8 @@ def report(evaluation: Evaluation, examples: int) -> str:
         sections.append(
             Section(f"Against {evaluation.comparison.model}", _comparison(evaluation, evaluation.comparison))
         )
-    sections.append(Section("By label", [_by_label(evaluation)]))
+    if evaluation.by_label:
+        sections.append(Section("By label", [_by_label(evaluation)]))
     if evaluation.confusion is not None and len(evaluation.labels) <= MOST_LABELS:
         sections.append(Section("Confusion", [heat_map(evaluation.labels, evaluation.confusion)]))
     if evaluation.calibration is not None:
@@ -89,7 +92,7 @@ def _calibration(evaluation: Evaluation) -> list[str]:
 
 def _errors(evaluation: Evaluation, most: int) -> Sequence[str]:
     wrong = [
-        [str(line), row["text"][:SHOWN_CHARACTERS], said]
+        [str(line), _shown(row, evaluation), said]
         for line, row, gold, prediction in evaluation.by_row()
         if (said := mistakes(gold, prediction))
     ]
@@ -99,6 +102,16 @@ def _errors(evaluation: Evaluation, most: int) -> Sequence[str]:
         f"{len(wrong):,} of {len(evaluation.rows):,} rows are not wholly right; {min(most, len(wrong)):,} are shown."
     )
     return [shown, table([Column("line"), Column("text"), Column("predicted")], wrong[:most])]
+
+
+def _shown(row: Row, evaluation: Evaluation) -> str:
+    """What the model was asked."""
+    told = (value if isinstance(value, str) else " ".join(map(str, value)) for value in _sent(row, evaluation))
+    return " ∥ ".join(told)[:SHOWN_CHARACTERS]
+
+
+def _sent(row: Row, evaluation: Evaluation) -> Iterable[Any]:
+    return (row["text"],) if "tokens" in row else as_sent(row, evaluation.shapes).values()
 
 
 def _arrow(name: str) -> str:

@@ -1,17 +1,21 @@
 """What an evaluation found, and its JSON form."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from lathe.core.data import Shape
 from lathe.core.measure import Speed
 from lathe.core.metrics import class_reports, confusion, span_reports
+from lathe.core.predictions import Label, Prediction, Span, Spans
 from lathe.core.stats import Score
-from lathe.core.types import Label, Prediction, Span
+from lathe.core.types import Row
 
 BINS = 10
+BRIEF = 200  # characters of an answer that a table shows
 
 
 class Bin(NamedTuple):
@@ -54,6 +58,7 @@ class Evaluation:
     size_bytes: int
     speed: Speed
     kind: str
+    shapes: Sequence[Shape]  # of rows without an answer
     labels: tuple[str, ...]
     data: str
     lines: Sequence[int]
@@ -72,6 +77,8 @@ class Evaluation:
     def by_label(self) -> dict[str, LabelReport]:
         if self.kind == "classify":
             return {label: LabelReport(*found) for label, found in class_reports(self.golds, self.predictions).items()}
+        if self.kind != "tag":
+            return {}
         reports = span_reports(self.golds, self.predictions)
         return {label: LabelReport(r.precision, r.recall, r.f1, r.gold) for label, r in reports.items()}
 
@@ -112,9 +119,26 @@ def mistakes(gold: Any, prediction: Prediction) -> str:
     if isinstance(prediction, Label):
         sure = prediction.scores[prediction.label]
         return "" if prediction.label == gold else f"{prediction.label} ({sure:.2f}) for {gold}"
+    if not isinstance(prediction, Spans):
+        return _told(gold, prediction)
     wanted, given = {_plain(span) for span in gold}, {_plain(span) for span in prediction.spans}
     missed = [f"missed {label} {start}-{end}" for start, end, label in sorted(wanted - given)]
     return ", ".join(missed + [f"wrong {label} {start}-{end}" for start, end, label in sorted(given - wanted)])
+
+
+def as_sent(row: Row, shapes: Sequence[Shape]) -> dict[str, Any]:
+    """A labelled row as a user would send it: what one of ``shapes`` reads of it."""
+    fitting = (shape for shape in shapes if all(role.name in row for role in shape.roles))
+    return {role.name: row[role.name] for role in next(fitting).roles}
+
+
+def gold_json(gold: Any) -> Any:
+    """A gold answer as JSON."""
+    if hasattr(gold, "to_json"):
+        return gold.to_json()
+    if isinstance(gold, Mapping):
+        return {name: gold_json(value) for name, value in gold.items()}
+    return [gold_json(one) for one in gold] if isinstance(gold, tuple | list) else gold
 
 
 def reliability(golds: Sequence[str], predictions: Sequence[Label]) -> list[Bin]:
@@ -128,6 +152,19 @@ def reliability(golds: Sequence[str], predictions: Sequence[Label]) -> list[Bin]
         mean, share = float(sure[inside].mean()), float(right[inside].mean())
         found.append(Bin(number / BINS, (number + 1) / BINS, int(inside.sum()), mean, share))
     return found
+
+
+def _told(gold: Any, prediction: Prediction) -> str:
+    """The answer beside what was wanted, where they differ as written."""
+    given = next(iter(prediction.to_json().values()))
+    wanted = gold_json(gold)
+    right = given in wanted if isinstance(wanted, list) and not isinstance(given, list) else given == wanted
+    return "" if right else f"{_brief(given)} for {_brief(wanted)}"
+
+
+def _brief(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= BRIEF else f"{text[:BRIEF]}…"
 
 
 def _plain(span: Span) -> tuple[int, int, str]:

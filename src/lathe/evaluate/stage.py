@@ -16,15 +16,16 @@ from lathe.core.digest import write_json
 from lathe.core.errors import BundleError
 from lathe.core.measure import Speed, measure
 from lathe.core.metrics import METRICS
+from lathe.core.predictions import Label, Prediction
 from lathe.core.predictor import TaskPredictor
 from lathe.core.recipe import recipe
 from lathe.core.report import progress, say
 from lathe.core.runtime import Precision
 from lathe.core.stats import Score, difference, mcnemar, score
-from lathe.core.types import Label, Metric, Prediction, Spans, to_json
+from lathe.core.types import Metric
 from lathe.core.work import Work, run_stage
 from lathe.evaluate.report import report
-from lathe.evaluate.result import Comparison, Evaluation, mistakes
+from lathe.evaluate.result import Comparison, Evaluation, as_sent, gold_json, mistakes
 from lathe.loader import load, task_of
 from lathe.tasks import AnyTask
 from lathe.tasks.examples import Examples, encode, read_tables, use_of
@@ -91,14 +92,14 @@ def _check(bundles: Sequence[Bundle], table: Table) -> None:
         if other.kind != first.kind:
             raise BundleError(f"compare: {bundle.path} has the task {other.kind}, {bundles[0].path} has {first.kind}")
     for task in (first, *others):
-        check_labels(table, task.labels or ())
+        check_labels(table, task.labels or (), task.labels_in)
 
 
 def _answer(bundle: Bundle, table: Table, precision: Precision) -> Answers:
     model = load(bundle.path, precision)
     examples: Examples = encode(table, model.task, model.tokenizer)
     predictions = _predict(model, examples)
-    return Answers(bundle, predictions, measure(model, [_unlabelled(row) for row in table.rows]))
+    return Answers(bundle, predictions, measure(model, [as_sent(row, model.task.unlabelled) for row in table.rows]))
 
 
 def _predict(model: TaskPredictor, examples: Examples) -> list[Prediction]:
@@ -108,11 +109,6 @@ def _predict(model: TaskPredictor, examples: Examples) -> list[Prediction]:
             predictions += model.predict(examples.encoded[start : start + CHUNK_ROWS])
             meter.advance(len(predictions) - start)
     return predictions
-
-
-def _unlabelled(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row as a user would send it."""
-    return {"tokens": row["tokens"]} if "tokens" in row else {"text": row["text"]}
 
 
 # ------------------------------------------------------------------------------------------------------------ scoring
@@ -128,6 +124,7 @@ def _score(task: AnyTask, table: Table, golds: Sequence[Any], answers: Sequence[
         size_bytes=ours.bundle.size_bytes,
         speed=ours.speed,
         kind=task.kind,
+        shapes=task.unlabelled,
         labels=task.labels or (),
         data=str(table.path),
         lines=table.lines,
@@ -186,10 +183,7 @@ def _write(folder: Path, evaluation: Evaluation, examples: int) -> None:
     write_json(folder / "scores.json", evaluation.to_json())
     with (folder / "predictions.jsonl").open("w", encoding="utf-8") as stream:
         for line, row, gold, prediction in evaluation.by_row():
-            told = {"line": line, "text": row["text"], "gold": _gold(gold), "prediction": to_json(prediction)}
+            told = {"line": line} | as_sent(row, evaluation.shapes)
+            told |= {"gold": gold_json(gold), "prediction": prediction.to_json()}
             stream.write(json.dumps(told, ensure_ascii=False) + "\n")
     (folder / "report.html").write_text(report(evaluation, examples), encoding="utf-8")
-
-
-def _gold(gold: Any) -> Any:
-    return gold if isinstance(gold, str) else to_json(Spans(tuple(gold)))["spans"]

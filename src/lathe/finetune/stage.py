@@ -19,9 +19,9 @@ from lathe.core.predictor import TaskPredictor
 from lathe.core.ready import Evaluations, Ready, evaluation_steps
 from lathe.core.recipe import dump, recipe
 from lathe.core.report import say
-from lathe.core.types import Symbols
+from lathe.core.types import Symbols, lengths_of, pieces_of
 from lathe.core.work import Work, run_together
-from lathe.models.baselines import baseline
+from lathe.models.baselines import BASELINES
 from lathe.models.pretrained import (
     Opened,
     check_folder,
@@ -91,7 +91,7 @@ class Inputs:
 
     @property
     def source(self) -> EncodedRows:
-        return EncodedRows(self.splits["train"].encoded, self.splits["train"].keys)
+        return self.splits["train"].source
 
 
 def ahead(recipe: Recipe) -> int:
@@ -141,7 +141,7 @@ def _read(recipe: Recipe, work: Work) -> Inputs:
     task = resolve(recipe.task, tables, longest_input(tokenizer, config))
     splits = {name: encode(table, task, tokenizer) for name, table in tables.items()}
     if "validation" not in splits:
-        splits["train"], splits["validation"] = hold_out(splits["train"], recipe.data.validation_ratio)
+        splits["train"], splits["validation"] = hold_out(splits["train"], task, recipe.data.validation_ratio)
     inputs = Inputs(tokenizer, config, task, tables, splits)
     size = StepSize(recipe.train.batch_size)
     refuse_sizes(inputs.source.lengths, size, recipe.train.tokens_per_batch, parallel.ranks().size)
@@ -157,7 +157,7 @@ def _evaluations(recipe: Recipe, inputs: Inputs, course: Course) -> Evaluations:
     """The validation rows after some steps each time; a sample of them is what one batch of prediction takes."""
     count = evaluation_steps(course.total, steps_between(course, recipe.train))
     encoded = inputs.splits["validation"].encoded
-    lengths = np.array([len(row["input_ids"]) for row in encoded])
+    lengths = np.array([lengths_of(pieces_of(row)).sum() for row in encoded])
 
     def sample(model: PreTrainedModel) -> int:
         predictor = TaskPredictor(inputs.task, inputs.tokenizer, torch_forward(model, recipe.train.precision))
@@ -181,7 +181,7 @@ def _train(config: FinetuneTrain, inputs: Inputs, model: PreTrainedModel, work: 
 
 def _final_scores(task: AnyTask, predictor: TaskPredictor, splits: Mapping[str, Examples]) -> dict[str, Any]:
     """The best model beside its cheap baseline, on everything it was not trained on."""
-    simple = baseline(task.kind)(splits["train"].rows)
+    simple = BASELINES[task.kind](splits["train"].rows)
     scores: dict[str, Any] = {}
     for name in ("validation", "test"):
         if name in splits:

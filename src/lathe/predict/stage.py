@@ -11,7 +11,6 @@ from lathe.core.predictor import TaskPredictor
 from lathe.core.recipe import recipe
 from lathe.core.report import Told, say
 from lathe.core.runtime import Precision
-from lathe.core.types import to_json
 from lathe.loader import load, task_of
 
 ANSWER = "prediction"
@@ -49,7 +48,7 @@ class _Answers:
     def __call__(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         encoded = self.model.task.encode(rows, self.model.tokenizer)
         self.truncated += sum(row.get("truncated", 0) for row in encoded)
-        return [to_json(prediction) for prediction in self.model.predict(encoded)]
+        return [prediction.to_json() for prediction in self.model.predict(encoded)]
 
 
 def run(recipe: Recipe, out: Path | None = None) -> Told:

@@ -19,8 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lathe import __version__
 from lathe.core.errors import DataError
+from lathe.core.predictions import Prediction
 from lathe.core.report import say
-from lathe.core.types import Prediction, Predictor, Row, to_json
+from lathe.core.types import Predictor, Row
 from lathe.serve.limits import About, Limits
 from lathe.serve.schema import Answer, Health, Problem, Question, TextRow, TokensRow
 
@@ -55,7 +56,7 @@ def build_app(predictor: Predictor, about: About, limits: Limits | None = None) 
         rows = [_plain(row) for row in question.rows]
         check_rows(rows, bounds)
         predictions = await ask(rows)
-        return JSONResponse({"model": about.model, "predictions": [to_json(one) for one in predictions]})
+        return JSONResponse({"model": about.model, "predictions": [one.to_json() for one in predictions]})
 
     @app.get("/health")
     async def health() -> Health:

@@ -14,8 +14,9 @@ from lathe.core.data import LABELLED, TEXT
 from lathe.core.errors import DataError
 from lathe.core.keyed import Seeds
 from lathe.core.metrics import accuracy, macro_f1
+from lathe.core.predictions import Label
 from lathe.core.recipe import recipe
-from lathe.core.types import Batch, Encoded, Label, Metric, Part, Row, Symbols, upcast
+from lathe.core.types import Batch, Encoded, Metric, Part, Row, Symbols, upcast
 from lathe.tasks.encoding import tokenize
 from lathe.tasks.labels import Labels
 
@@ -28,6 +29,7 @@ class Classify:
     labelled: ClassVar = LABELLED
     unlabelled: ClassVar = TEXT
     metrics: ClassVar[Mapping[str, Metric]] = {"accuracy": accuracy, "macro_f1": macro_f1}
+    least_labels: ClassVar = 2
 
     kind: Literal["classify"] = "classify"
     labels: Labels | None = None
@@ -39,6 +41,12 @@ class Classify:
     def outputs(self) -> tuple[str, ...]:
         """Name of each output of the head."""
         return self.labels or ()
+
+    def labels_in(self, row: Row) -> tuple[str, ...]:
+        return (row["label"],) if "label" in row else ()
+
+    def group(self, row: Row) -> str:
+        return str(row["text"])
 
     def gold(self, row: Row) -> str:
         return str(row["label"])
@@ -63,7 +71,7 @@ class Classify:
             Part(self.kind, F.cross_entropy(logits, batch.targets["labels"], reduction="sum"), batch.items[self.kind])
         ]
 
-    def decode(self, outputs: Mapping[str, Tensor], rows: Sequence[Encoded]) -> list[Label]:
+    def decode(self, outputs: Mapping[str, Tensor], rows: Sequence[Encoded], tokenizer: Any) -> list[Label]:
         scores = outputs["logits"].float().softmax(-1)  # [B, C]
         best = scores.argmax(-1).tolist()
         return [

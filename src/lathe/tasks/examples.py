@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lathe.core.batches import EncodedRows
 from lathe.core.bundle import DataUse
-from lathe.core.data import Columns, Table, check_labels, describe, keys, labels, load, warnings
+from lathe.core.data import Columns, Table, check_labels, describe, keys, load, warnings
 from lathe.core.errors import DataError, RecipeError
-from lathe.core.keyed import Seeds, uniform
+from lathe.core.keyed import Seeds, mix, uniform
+from lathe.core.predictions import Prediction
 from lathe.core.report import say
-from lathe.core.types import Encoded, Metric, Prediction
+from lathe.core.types import Encoded, Metric, pieces_of
 from lathe.tasks import AnyTask
 
 
@@ -23,6 +26,15 @@ class Examples:
     rows: Sequence[dict[str, Any]]
     encoded: Sequence[Encoded]
     keys: Seeds  # what the randomness of each row depends on
+
+    @property
+    def source(self) -> EncodedRows:
+        """What training steps are made of: each row, or each window of one, with a key of its own."""
+        pieces = [pieces_of(row) for row in self.encoded]
+        counts = [len(windows) for windows in pieces]
+        number = np.array([n for count in counts for n in range(count)], np.uint64)  # of each window in its row
+        keys = np.repeat(self.keys, counts)
+        return EncodedRows([*chain.from_iterable(pieces)], np.where(number == 0, keys, mix(keys + number)))
 
     def part(self, chosen: "np.ndarray[Any, np.dtype[np.bool_]]") -> "Examples":
         index = np.flatnonzero(chosen).tolist()
@@ -44,35 +56,42 @@ def resolve(task: AnyTask, tables: Mapping[str, Table], longest: int) -> AnyTask
 
     Raises ``DataError`` for a label that the training data or ``task.labels`` does not have, with file and line.
     """
-    known = task.labels or tuple(sorted(labels(tables["train"])))
-    for table in tables.values():
-        check_labels(table, known)
-    if len(known) < (2 if task.kind == "classify" else 1):
-        raise DataError(f"{tables['train'].path}: the labels are {known}: there is nothing to tell apart")
     if task.max_length is not None and task.max_length > longest:
         raise RecipeError(f"task.max_length: {task.max_length} is more than this model takes ({longest})")
-    return replace(task, labels=known, max_length=task.max_length or longest)
+    task = replace(task, max_length=task.max_length or longest)
+    if task.least_labels == 0:
+        return task
+    named = {label for row in tables["train"].rows for label in task.labels_in(row)}
+    known = task.labels or tuple(sorted(named))
+    for table in tables.values():
+        check_labels(table, known, task.labels_in)
+    if len(known) < task.least_labels:
+        raise DataError(f"{tables['train'].path}: the labels are {known}: there is nothing to tell apart")
+    return replace(task, labels=known)
 
 
 def encode(table: Table, task: AnyTask, tokenizer: Any) -> Examples:
     """Tokenize, and say how much did not fit."""
     encoded = task.encode(table.rows, tokenizer)
     cut_off, widened = (sum(row.get(name, 0) for row in encoded) for name in ("truncated", "widened"))
+    windowed = [len(row["windows"]) for row in encoded if "windows" in row]
+    if windowed:
+        say(f"{table.path}: {len(windowed):,} rows are read in {sum(windowed):,} windows of {task.max_length} tokens")
     if cut_off:
-        rows = sum(1 for row in encoded if row["truncated"])
+        rows = sum(1 for row in encoded if row.get("truncated"))
         say(f"{table.path}: {rows:,} rows are longer than {task.max_length} tokens; {cut_off:,} tokens are cut off")
     if widened:
         say(f"{table.path}: {widened:,} spans begin or end inside a word; widened for training, scored as given")
     return Examples(table.rows, encoded, keys(table))
 
 
-def hold_out(examples: Examples, ratio: float) -> tuple[Examples, Examples]:
-    """(the rest, the rows held out): chosen by key, the same for every seed; equal texts stay together."""
-    key_of = dict(zip((row["text"] for row in examples.rows), examples.keys, strict=True))
-    text_keys = np.array([key_of[row["text"]] for row in examples.rows], np.uint64)
-    held = uniform(text_keys, "hold out", 1)[:, 0] < ratio
+def hold_out(examples: Examples, task: AnyTask, ratio: float) -> tuple[Examples, Examples]:
+    """(the rest, the rows held out): chosen by key, the same for every seed; the rows of a group stay together."""
+    groups = [task.group(row) for row in examples.rows]
+    key_of = dict(zip(groups, examples.keys, strict=True))
+    held = uniform(np.array([key_of[group] for group in groups], np.uint64), "hold out", 1)[:, 0] < ratio
     if held.all() or not held.any():
-        counted = f"{len(held)} training rows with {len(key_of)} different texts"
+        counted = f"{len(held)} training rows about {len(key_of)} different texts"
         raise DataError(f"{counted} cannot be parted at {ratio:.0%}; give data.validation")
     say(f"no data.validation: {held.sum():,} of {len(held):,} training rows are held out")
     return examples.part(~held), examples.part(held)

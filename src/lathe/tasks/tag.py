@@ -13,9 +13,10 @@ from lathe.core.batches import pad_rows
 from lathe.core.data import TAGGED, TOKENS_OR_TEXT
 from lathe.core.keyed import Seeds
 from lathe.core.metrics import entity_f1, entity_precision, entity_recall
+from lathe.core.predictions import Span, Spans
 from lathe.core.recipe import recipe
 from lathe.core.tagging import Offsets, spans_of_tags, tags_of_spans
-from lathe.core.types import IGNORE, Batch, Encoded, Metric, Part, Row, Span, Spans, Symbols, upcast
+from lathe.core.types import IGNORE, Batch, Encoded, Metric, Part, Row, Symbols, upcast
 from lathe.tasks.encoding import Tokens, tokenize
 from lathe.tasks.labels import Labels
 
@@ -36,6 +37,7 @@ class Tag:
         "entity_precision": entity_precision,
         "entity_recall": entity_recall,
     }
+    least_labels: ClassVar = 1
 
     kind: Literal["tag"] = "tag"
     labels: Labels | None = None
@@ -47,6 +49,12 @@ class Tag:
     def outputs(self) -> tuple[str, ...]:
         """Name of each output of the head: O, then B- and I- of each label."""
         return ("O", *(f"{prefix}-{label}" for label in self.labels or () for prefix in "BI"))
+
+    def labels_in(self, row: Row) -> list[str]:
+        return [span.label for span in row.get("spans", ())]
+
+    def group(self, row: Row) -> str:
+        return str(row["text"])
 
     def gold(self, row: Row) -> tuple[Span, ...]:
         return tuple(row["spans"])
@@ -86,7 +94,7 @@ class Tag:
         total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
         return [Part(self.kind, total, batch.items[self.kind])]
 
-    def decode(self, outputs: Mapping[str, Tensor], rows: Sequence[Encoded]) -> list[Spans]:
+    def decode(self, outputs: Mapping[str, Tensor], rows: Sequence[Encoded], tokenizer: Any) -> list[Spans]:
         best, chosen = outputs["logits"].float().softmax(-1).max(-1)  # [B, T]
         answers = []
         for row, scores, tags in zip(rows, best.tolist(), chosen.tolist(), strict=True):

@@ -4,7 +4,7 @@ import pytest
 
 from lathe.core.data import LABELLED, TAGGED, TEXT, TOKENS_OR_TEXT, Columns, RowError, find_columns, read_row
 from lathe.core.errors import DataError
-from lathe.core.types import Span
+from lathe.core.predictions import Span
 
 
 @pytest.mark.parametrize(

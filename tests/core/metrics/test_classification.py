@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lathe.core.metrics import METRICS, brier, class_reports, confusion, ece, macro_f1, mcc, micro_f1
-from lathe.core.types import Label
+from lathe.core.predictions import Label
 
 LABELS = ["bad", "good", "好", "差 评"]
 PAIRS = st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1, max_size=30)

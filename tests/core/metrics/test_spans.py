@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from seqeval.scheme import IOB2
 
 from lathe.core.metrics import METRICS, entity_f1, entity_precision, entity_recall, span_reports
+from lathe.core.predictions import Span, Spans
 from lathe.core.tagging import join_tokens, spans_of_tags, tags_of_spans
-from lathe.core.types import Span, Spans
 
 OF_SPANS = ["entity_f1", "entity_precision", "entity_recall"]
 

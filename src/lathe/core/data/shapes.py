@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from lathe.core.data.records import RowError
 from lathe.core.errors import DataError, did_you_mean
+from lathe.core.predictions import Span
 from lathe.core.recipe import recipe
 from lathe.core.tagging import join_tokens, openings_without_begin, parse_tag, spans_of_tags, tags_of_spans
-from lathe.core.types import Span
 
 
 @recipe

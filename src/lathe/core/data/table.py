@@ -3,7 +3,7 @@
 import json
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -14,6 +14,7 @@ from lathe.core.data.shapes import Columns, Shape, find_columns
 from lathe.core.digest import digest_of
 from lathe.core.errors import DataError, did_you_mean
 from lathe.core.keyed import Seeds, row_keys
+from lathe.core.types import Row
 
 LOOK_AHEAD = 1000  # rows whose keys make up the columns of a JSONL file
 SHOWN_LABELS = 12
@@ -121,11 +122,11 @@ def near_misses(names: Iterable[str]) -> list[list[str]]:
     return [sorted(group) for group in groups.values() if len(group) > 1]
 
 
-def check_labels(table: Table, known: Sequence[str]) -> None:
-    """Raise ``DataError`` naming the line of the first label that is not ``known``."""
+def check_labels(table: Table, known: Sequence[str], labels_in: Callable[[Row], Iterable[str]]) -> None:
+    """Raise ``DataError`` naming the line of the first label in a row that is not ``known``."""
     allowed = set(known)
     for line, row in zip(table.lines, table.rows, strict=True):
-        for label in _labels_of(row):
+        for label in labels_in(row):
             if label not in allowed:
                 one_of = ", ".join(known)
                 raise DataError(f"{table.path}:{line}: label {label!r} is not one of {one_of}{_nearest(label, known)}")

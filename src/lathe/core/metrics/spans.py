@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from lathe.core.types import Span, Spans
+from lathe.core.predictions import Span, Spans
 
 Golds: TypeAlias = Sequence[Sequence[Span]]
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]

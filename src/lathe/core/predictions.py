@@ -1,0 +1,199 @@
+"""What models answer: one small value for each kind of task, with the one JSON form that command line, Python and
+server share.
+
+Positions are code points of the *user's* text, ends exclusive. Probabilities and scores are plain floats.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+Json: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A labelled stretch of a text: an entity, a trigger, an argument under its role."""
+
+    start: int
+    end: int
+    label: str
+    score: float | None = None
+
+    def to_json(self) -> Json:
+        return {"start": self.start, "end": self.end, "label": self.label} | _score(self.score)
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One label for a text.
+
+    >>> Label("good", {"good": 0.9, "bad": 0.1}).to_json()
+    {'label': 'good', 'score': 0.9, 'scores': {'good': 0.9, 'bad': 0.1}}
+    """
+
+    label: str
+    scores: Mapping[str, float]  # label -> probability, in the order of the task's labels
+
+    def to_json(self) -> Json:
+        return {"label": self.label, "score": self.scores[self.label], "scores": dict(self.scores)}
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Any number of labels for a text."""
+
+    labels: tuple[str, ...]  # in the order of the task's labels
+    scores: Mapping[str, float]  # of every label its own probability: they do not add up to 1
+
+    def to_json(self) -> Json:
+        return {"labels": list(self.labels), "scores": dict(self.scores)}
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A quantity: a rating, how alike two texts are."""
+
+    value: float
+
+    def to_json(self) -> Json:
+        return {"value": self.value}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of the choices of a row."""
+
+    index: int
+    scores: tuple[float, ...]  # probability of each choice
+
+    def to_json(self) -> Json:
+        return {"index": self.index, "score": self.scores[self.index], "scores": list(self.scores)}
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Labelled spans of a text; ``tags`` has one BIO tag for each token where the row came as tokens.
+
+    >>> Spans((Span(0, 5, "LOC"),)).to_json()
+    {'spans': [{'start': 0, 'end': 5, 'label': 'LOC'}]}
+    """
+
+    spans: tuple[Span, ...]
+    tags: tuple[str, ...] | None = None
+
+    def to_json(self) -> Json:
+        spans = {"spans": [span.to_json() for span in self.spans]}
+        return spans | ({} if self.tags is None else {"tags": list(self.tags)})
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What an utterance wants (its intent), and the values it gives (its slots)."""
+
+    label: Label
+    spans: Spans
+
+    def to_json(self) -> Json:
+        return self.label.to_json() | self.spans.to_json()
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """What holds between two entities, from head to tail."""
+
+    head: Span
+    tail: Span
+    label: str
+    score: float | None = None
+
+    def to_json(self) -> Json:
+        ends = {"head": self.head.to_json(), "tail": self.tail.to_json()}
+        return ends | {"label": self.label} | _score(self.score)
+
+
+@dataclass(frozen=True, slots=True)
+class Relations:
+    """The relations of a text, and its entities where the model found them itself."""
+
+    relations: tuple[Relation, ...]
+    spans: tuple[Span, ...] | None = None
+
+    def to_json(self) -> Json:
+        relations = {"relations": [relation.to_json() for relation in self.relations]}
+        return relations | ({} if self.spans is None else {"spans": [span.to_json() for span in self.spans]})
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happens: the word that says so, labelled with its type, and who and what take part."""
+
+    trigger: Span
+    arguments: tuple[Span, ...]  # each labelled with its role
+
+    def to_json(self) -> Json:
+        return {"trigger": self.trigger.to_json(), "arguments": [span.to_json() for span in self.arguments]}
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """The events of a text."""
+
+    events: tuple[Event, ...]
+
+    def to_json(self) -> Json:
+        return {"events": [event.to_json() for event in self.events]}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A stretch of a context that answers a question; no text and no place where the context has no answer."""
+
+    text: str
+    start: int | None
+    end: int | None
+    score: float  # probability of this answer
+
+    def to_json(self) -> Json:
+        return {"text": self.text, "start": self.start, "end": self.end, "score": self.score}
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text that the model wrote."""
+
+    text: str
+    score: float | None = None  # mean log probability of its tokens
+
+    def to_json(self) -> Json:
+        return {"text": self.text} | _score(self.score)
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """Where a text lies in the space of its meaning."""
+
+    values: tuple[float, ...]
+
+    def to_json(self) -> Json:
+        return {"vector": list(self.values)}
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Candidates, the best first."""
+
+    ids: tuple[str, ...]
+    scores: tuple[float, ...]  # of each, falling
+
+    def to_json(self) -> Json:
+        return {"ranking": [{"id": i, "score": s} for i, s in zip(self.ids, self.scores, strict=True)]}
+
+
+Prediction: TypeAlias = (
+    Label | Labels | Number | Choice | Spans | Frame | Relations | Events | Answer | Text | Vector | Ranking
+)
+
+
+def _score(score: float | None) -> Json:
+    return {} if score is None else {"score": score}

@@ -1,0 +1,12 @@
+"""Cheap baselines, shown beside every model, also when they win. To add one: write its file, name its task here."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from lathe.core.types import Predictor, Row
+from lathe.models.baselines.labels import OneLabel, TfidfLogistic, tfidf_logistic
+from lathe.models.baselines.tags import frequent_tag
+
+BASELINES: Mapping[str, Callable[[Sequence[Row]], Predictor]] = {"classify": tfidf_logistic, "tag": frequent_tag}
+"""By kind of task, what to fit on its training rows."""
+
+__all__ = ["BASELINES", "OneLabel", "TfidfLogistic", "frequent_tag", "tfidf_logistic"]
