@@ -30,6 +30,7 @@ FLOORS = {
 CORE = [
     *[
         "errors",
+        "predictions",
         "types",
         "metrics",
         "keyed",
@@ -69,7 +70,7 @@ CORE = [
     *["stats", "predictor", "measure"],
 ]
 # Rooms of core that see less than their place would allow.
-ONLY = {"metrics": {"types"}}
+ONLY = {"metrics": {"predictions", "types"}}
 # A library that comes as a part of a declared one, and is versioned with it.
 PART_OF = {"pydantic_core": "pydantic", "starlette": "fastapi"}
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60

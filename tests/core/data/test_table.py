@@ -80,8 +80,8 @@ def test_good_rows_behind_many_bad_ones_are_found(tmp_path):
 def test_a_label_unseen_in_training_is_named_with_its_line(reviews):
     table = load(reviews, LABELLED)
     with pytest.raises(DataError, match=r"reviews.csv:5: label 'Pos ' is not one of neg, pos; did you mean 'pos'"):
-        check_labels(table, ["neg", "pos"])
-    check_labels(table, sorted(labels(table)))
+        check_labels(table, ["neg", "pos"], lambda row: [row["label"]])
+    check_labels(table, sorted(labels(table)), lambda row: [row["label"]])
 
 
 def test_labels_of_spans_are_counted(tmp_path):
