@@ -1,6 +1,12 @@
 """The life of a run: reuse, refusal, going on, and nothing half-written."""
 
+import fcntl
+import itertools
 import json
+import os
+import signal
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +95,72 @@ def test_two_processes_do_not_share_a_work_folder(tmp_path):
         return make(work)
 
     run_stage("demo", Recipe(), tmp_path / "out", [], nested)
+
+
+def killed_behind_its_result(out: Path, number: int) -> bool:
+    """Whether a run was killed as it took away its n-th file or folder with ``out`` there; else it has ended."""
+    left = number
+
+    def hook(event: str, _: object) -> None:
+        nonlocal left
+        if event in ("os.remove", "os.rmdir") and out.exists():
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    if not (pid := os.fork()):
+        try:
+            sys.addaudithook(hook)
+            run_stage("demo", Recipe(), out, [], make_checkpoints)
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+
+def make_checkpoints(work):
+    for name in ("1", "2"):
+        (work.checkpoints / name).mkdir(parents=True)
+        (work.checkpoints / name / "state").write_text("large", encoding="utf-8")
+    return make(work)
+
+
+def test_what_a_run_leaves_that_is_killed_behind_its_result_goes_with_the_next_call(tmp_path):
+    for number in itertools.count(1):
+        out, left = tmp_path / f"{number}", tmp_path / f"{number}.work"
+        if not killed_behind_its_result(out, number):
+            break
+        assert out.is_dir() and left.is_dir()
+        assert run_stage("demo", Recipe(), out, [], never).reused
+        assert not left.exists()
+    assert number > 6  # four files, three folders
+    assert not left.exists()
+
+
+def test_beside_a_finished_run_only_its_own_work_folder_goes(tmp_path):
+    def stops(_):
+        raise Stopped("stopped", 15)
+
+    left = tmp_path / "out.work"
+    with pytest.raises(Stopped):
+        run_stage("demo", Recipe(number=2), tmp_path / "out", [], stops)
+    left.rename(tmp_path / "other")
+    run_stage("demo", Recipe(), tmp_path / "out", [], make)
+    (tmp_path / "other").rename(left)
+    assert run_stage("demo", Recipe(), tmp_path / "out", [], never).reused
+    assert (left / "run.json").is_file()  # of another recipe
+    (left / "run.json").rename(left / "thesis.txt")
+    assert run_stage("demo", Recipe(), tmp_path / "out", [], never).reused
+    assert (left / "thesis.txt").is_file()  # of nobody we know
+
+
+def test_a_work_folder_that_another_process_holds_stays(tmp_path):
+    assert killed_behind_its_result(tmp_path / "out", 1)
+    with (tmp_path / "out.work" / "lock").open("w", encoding="utf-8") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        assert run_stage("demo", Recipe(), tmp_path / "out", [], never).reused
+        assert (tmp_path / "out.work" / "run.json").is_file()
+    assert run_stage("demo", Recipe(), tmp_path / "out", [], never).reused
+    assert not (tmp_path / "out.work").exists()
 
 
 def test_a_changed_file_is_found(tmp_path):

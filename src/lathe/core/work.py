@@ -26,6 +26,8 @@ from lathe.core.runtime import refuse_root_of, versions
 
 LOG = "log.jsonl"
 IDENTITY = "run.json"
+OURS = {IDENTITY, f".{IDENTITY}.part", "lock"}
+"""What every work folder has, and has first."""
 
 
 @dataclass(frozen=True)
@@ -105,28 +107,35 @@ def run_stage(
     paths = list(dict.fromkeys(path for path in inputs if path is not None))
     options, digests = dump(recipe), {printable(path): digest_of(path) for path in paths} | dict(states)
     identity = {"stage": stage, "recipe": options, "inputs": digests}
-    if out.exists() or out.is_symlink():
-        return _finished(out, identity)
-    parents = tuple(Bundle.open(path).as_ancestor() for path in paths if is_bundle(path))
-    work = Work(out.with_name(out.name + ".work"), parents)
-    new_folders = [folder for folder in work.path.parents if not folder.exists()]  # the innermost one first
-    with _locked(work.path):
-        if out.exists():
-            return _finished(out, identity)
-        _claim(work.path, identity)
-        shutil.rmtree(work.result, ignore_errors=True)
-        work.result.mkdir()
-        try:
-            with writing(work.path):
-                made = make(work)
-                work.flush_log()
-                known = replace(made, stage=stage, recipe=options, inputs=digests, parents=parents)
-                _publish(work, replace(known, versions=versions(), rates=_rates(work)), out)
-        except Exception as error:  # whatever it was: a run that has saved nothing must not block the corrected one
-            if not isinstance(error, Stopped) and not work.checkpoints.is_dir():
-                shutil.rmtree(work.path, ignore_errors=True)
-                _remove_empty(new_folders)
-            raise
+    work_path = out.with_name(out.name + ".work")
+    if not (out.exists() or out.is_symlink()):
+        work = Work(work_path, tuple(Bundle.open(path).as_ancestor() for path in paths if is_bundle(path)))
+        new_folders = [folder for folder in work_path.parents if not folder.exists()]  # the innermost one first
+        with _locked(work_path):
+            if not out.exists():  # nor has another process made it meanwhile
+                _claim(work_path, identity)
+                return _made(work, make, identity, out, new_folders)
+    bundle = _finished(out, identity)
+    _clear(work_path, identity)
+    return bundle
+
+
+def _made(
+    work: Work, make: Callable[[Work], Manifest], identity: Mapping[str, Any], out: Path, new_folders: Sequence[Path]
+) -> Bundle:
+    shutil.rmtree(work.result, ignore_errors=True)
+    work.result.mkdir()
+    try:
+        with writing(work.path):
+            made = make(work)
+            work.flush_log()
+            known = replace(made, **identity, parents=work.parents, versions=versions(), rates=_rates(work))
+            _publish(work, known, out)
+    except Exception as error:  # whatever it was: a run that has saved nothing must not block the corrected one
+        if not isinstance(error, Stopped) and not work.checkpoints.is_dir():
+            _remove(work.path)
+            _remove_empty(new_folders)
+        raise
     return Bundle.open(out)
 
 
@@ -225,6 +234,26 @@ def _finished(out: Path, identity: Mapping[str, Any]) -> Bundle:
     return replace(bundle, reused=True)
 
 
+def _clear(path: Path, identity: Mapping[str, Any]) -> None:
+    """Remove what this run left where it was killed between its last rename and its end; another's folder stays."""
+    if path.is_dir():
+        with suppress(BundleError, OSError), _locked(path):  # suppressed: somebody works there, or we may not write
+            file = path / IDENTITY
+            if not file.is_file() or not differences(_read_json(file), dict(identity)):
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a work folder; what every one has goes last, so that one which a kill leaves halfway is known as ours."""
+    with suppress(OSError):  # what cannot be removed stays
+        for inner in path.iterdir():
+            if inner.is_dir() and not inner.is_symlink():
+                shutil.rmtree(inner, ignore_errors=True)
+            elif inner.name not in OURS:
+                inner.unlink()
+    shutil.rmtree(path, ignore_errors=True)
+
+
 def _claim(path: Path, identity: Mapping[str, Any]) -> None:
     """Make sure that the work folder belongs to this run; a new one is marked as ours."""
     file = path / IDENTITY
@@ -260,8 +289,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _refuse_foreign(path: Path) -> None:
     """A folder that no run has marked as its own is somebody else's, whatever its name."""
-    ours = {IDENTITY, f".{IDENTITY}.part", "lock"}
-    if path.is_dir() and not (path / IDENTITY).is_file() and {file.name for file in path.iterdir()} - ours:
+    if path.is_dir() and not (path / IDENTITY).is_file() and {file.name for file in path.iterdir()} - OURS:
         raise BundleError(f"{path}: exists and is not a work folder of Lathe; choose another -o, or move it away")
 
 
@@ -275,7 +303,7 @@ def _publish(work: Work, manifest: Manifest, out: Path) -> None:
     sync_tree(work.result)
     work.result.rename(out)
     sync_folder(out.parent)
-    shutil.rmtree(work.path, ignore_errors=True)
+    _remove(work.path)
 
 
 def _write_card(folder: Path, manifest: Manifest, name: str) -> None:
