@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, BertConfig
 
 from lathe.core.errors import BundleError, DataError
@@ -97,7 +98,7 @@ def test_an_untied_head_and_its_bias_get_the_mean_too():
 def test_the_first_join_is_the_most_frequent_pair():
     backend = train_tokenizer(ByteBPE(), ["a b c d"], 300).backend_tokenizer
     kind = kind_of(backend, Path("t"))
-    words = words_in_pieces(backend, ["xyz"] * 5 + ["xy"] * 3 + ["yz"] * 4)
+    words = words_in_pieces(backend, ["xyz"] * 5 + ["xy"] * 3 + ["yz"] * 4, 9).words
     joins = learn_joins(words, kind, 9, 2)
     assert [(join.piece, join.times) for join in joins] == [("yz", 9), ("xyz", 5), ("xy", 3)]
 
@@ -110,3 +111,22 @@ def test_text_without_frequent_neighbours_is_refused_with_the_way_out(tmp_path: 
 def test_a_tokenizer_of_whole_words_is_refused(tmp_path: Path):
     with pytest.raises(BundleError, match="kind WordLevel has no pieces to join"):
         extended(tmp_path, Words())
+
+
+def test_words_beyond_the_most_are_left_out_and_told(tmp_path: Path, capsys):
+    texts = [*NEW, *[f"once{n} twice{n} {'abc'[n % 3] * (n % 9 + 1)}{n}" for n in range(1500)]]
+    _, made = extended(tmp_path, WordPiece(), texts, max_distinct=1000)
+    share = made.manifest.scores["sample"]
+    assert 2000 < share["left_out_words"] < 5000
+    assert f"without {share['left_out_words']:,} rare words" in capsys.readouterr().err
+    after = AutoTokenizer.from_pretrained(made.path, local_files_only=True)
+    assert len(after("myocardial")["input_ids"]) == 3
+
+
+def test_the_words_that_are_held_are_bounded_where_a_tokenizer_takes_a_whole_clause_for_one():
+    backend = Tokenizer(models.BPE({c: n for n, c in enumerate("天地人日月")}, []))
+    clauses = ["".join(CHANCE.choices("天地人日月", k=20)) for _ in range(5000)]
+    cut = words_in_pieces(backend, [*clauses, *["日月"] * 50], 1000)
+    assert len(cut.words) <= 1000
+    assert cut.words["日", "月"] == 50
+    assert (cut.total, cut.left_out) == (5050, 5050 - cut.words.total())

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from tokenizers import Tokenizer
 
 from lathe.core.errors import BundleError
+from lathe.tokenizer.distinct import counted
 
 Pair = tuple[str, str]
 
@@ -65,17 +66,27 @@ def kind_of(backend: Tokenizer, folder: Path) -> Kind:
     return Kind(name, vocab, scores, frozenset(fixed), model.get("continuing_subword_prefix") or "")
 
 
-def words_in_pieces(backend: Tokenizer, texts: Iterable[str]) -> Counter[tuple[str, ...]]:
-    """How often each word stands in the texts, as the pieces that the tokenizer cuts it into."""
-    counts = Counter[str]()
-    for text in texts:
-        normal = backend.normalizer.normalize_str(text) if backend.normalizer else text
-        cut = backend.pre_tokenizer.pre_tokenize_str(normal) if backend.pre_tokenizer else [(normal, None)]
-        counts.update(word for run, _ in cut for word in _BEFORE_BLANK.split(run))
+class Cut(NamedTuple):
+    """Words as the pieces that a tokenizer cuts them into, and how often each stands in the texts."""
+
+    words: Counter[tuple[str, ...]]
+    left_out: int  # words beyond the most, each as often as it stands there
+    total: int  # words that there were
+
+
+def words_in_pieces(backend: Tokenizer, texts: Iterable[str], most: int) -> Cut:
+    """The ``most`` most frequent words; the tokenizer says what is a word, which may be a whole Chinese sentence."""
+    found = counted((_words(backend, text) for text in texts), most)
     words = Counter[tuple[str, ...]]()
-    for word, count in counts.items():
+    for word, count in found.counts.items():
         words[tuple(str(backend.id_to_token(token.id)) for token in backend.model.tokenize(word))] += count
-    return words
+    return Cut(words, found.left_out, found.words)
+
+
+def _words(backend: Tokenizer, text: str) -> list[str]:
+    normal = backend.normalizer.normalize_str(text) if backend.normalizer else text
+    cut = backend.pre_tokenizer.pre_tokenize_str(normal) if backend.pre_tokenizer else [(normal, None)]
+    return [word for run, _ in cut for word in _BEFORE_BLANK.split(run)]
 
 
 def learn_joins(words: Mapping[tuple[str, ...], int], kind: Kind, limit: int, min_frequency: int) -> list[Join]:

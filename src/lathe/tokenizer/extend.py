@@ -16,6 +16,7 @@ from lathe.models.presets import rounded
 from lathe.models.pretrained import check_folder, language_model_class, open_model, open_tokenizer, save_model
 from lathe.models.vocabulary import Parts, never_a_label, rebuild
 from lathe.tokenizer.continued import kind_of, learn_joins, parts_of, with_joins, words_in_pieces
+from lathe.tokenizer.distinct import told
 from lathe.tokenizer.sample import sampled
 from lathe.tokenizer.stage import Data, held_out_sample, measure, save, training_texts
 
@@ -32,6 +33,9 @@ class Recipe:
     """Fewest occurrences of two neighbouring pieces that are joined to a new one."""
     sample_mb: float = Field(16.0, ge=1)
     """Most megabytes of text to learn from: a sample that depends on the text alone."""
+    max_distinct: int = Field(1_000_000, ge=1000)
+    """Most different words to learn from, as this tokenizer cuts them, which bounds the memory of large samples: the
+    rarest are left out, which is said."""
     pad_to_multiple_of: int = Field(64, ge=1)
     """The table of embeddings gets a multiple of this many rows."""
 
@@ -50,8 +54,9 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     sample = sampled(training_texts(recipe.data), int(recipe.sample_mb * 1e6))
     backend = tokenizer.backend_tokenizer
     kind = kind_of(backend, recipe.bundle)
-    words = words_in_pieces(backend, sample.texts)
-    joins = learn_joins(words, kind, recipe.new_pieces, recipe.min_frequency)
+    cut = words_in_pieces(backend, sample.texts, recipe.max_distinct)
+    share = sample.share() | told(cut.left_out, cut.total)
+    joins = learn_joins(cut.words, kind, recipe.new_pieces, recipe.min_frequency)
     if not joins:
         raise DataError(
             f"{recipe.data.train}: no two pieces stand together {recipe.min_frequency} times, so there is nothing to "
@@ -61,14 +66,14 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
         say(f"the text holds {len(joins):,} new pieces, not {recipe.new_pieces:,}")
     held_out = held_out_sample(recipe.data, int(recipe.sample_mb * 1e5))
     before = measure(tokenizer, held_out)
-    tokens = sum(len(word) * count for word, count in words.items())
+    tokens = sum(len(word) * count for word, count in cut.words.items())
     save(tokenizer, work.result)
     with_joins(backend, kind, joins, tokens).save(str(work.result / "tokenizer.json"))
     extended = open_tokenizer(work.result)
     model = open_model(auto_model, recipe.bundle).model
     grow(model, parts_of(kind, joins), recipe.pad_to_multiple_of)
     saved = save_model(model, extended, work.result)
-    scores: dict[str, Any] = {"new_pieces": len(joins), "vocab_size": len(extended), "sample": sample.share()}
+    scores: dict[str, Any] = {"new_pieces": len(joins), "vocab_size": len(extended), "sample": share}
     scores |= {"before": before, "after": measure(extended, held_out)}
     _tell(scores)
     return Manifest(kind="model", stage="extend", scores=scores, runtime=saved)

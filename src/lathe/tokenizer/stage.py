@@ -19,7 +19,7 @@ from lathe.core.work import Work, run_stage
 from lathe.models.presets import rounded
 from lathe.models.pretrained import open_tokenizer
 from lathe.tokenizer.algorithms import AnyAlgorithm, WordPiece, train_tokenizer
-from lathe.tokenizer.distinct import bounded
+from lathe.tokenizer.distinct import bounded, told
 from lathe.tokenizer.fit import added, fit_by, fit_by_script, random_texts
 from lathe.tokenizer.report import report
 from lathe.tokenizer.sample import Sample, pieces, sampled
@@ -77,9 +77,7 @@ def make(recipe: Recipe, work: Work) -> Manifest:
     share: dict[str, float] = sample.share()
     say(f"learning from {sample.bytes / 1e6:.1f} MB, {share['ratio']:.1%} of the text")
     learnt = bounded(sample.texts, recipe.max_distinct)
-    if learnt.left_out:
-        share |= {"left_out_words": learnt.left_out, "left_out_ratio": round(learnt.ratio, 4)}
-        say(f"  without {learnt.left_out:,} rare words, {learnt.ratio:.1%} of all, beyond max_distinct")
+    share |= told(learnt.left_out, learnt.words)
     held_out = held_out_sample(recipe.data, int(recipe.sample_mb * 1e5))
     measures: dict[str, dict[str, Any]] = {}
     for number, candidate in enumerate(_candidates(recipe)):
