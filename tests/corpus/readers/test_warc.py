@@ -2,10 +2,14 @@
 
 import gzip
 import re
+import sys
 import zlib
 from pathlib import Path
 
 import pytest
+import zstandard
+
+from lathe.corpus.readers.html import LARGEST_PAGE
 
 pytest.importorskip("resiliparse")
 
@@ -104,6 +108,57 @@ def test_bodies_in_chunks_and_compressed_ones_are_put_together(read):
         + response(gzip.compress(body)[:-9], Content_Encoding="gzip")
     )
     assert not broken.documents and len(broken.bad) == 2
+
+
+def test_bodies_in_other_encodings_are_decompressed_or_kept_as_they_were_shown(read):
+    brotli = pytest.importorskip("brotli")
+    body = html(ENGLISH).encode()
+    compressed = {"br": brotli.compress(body), "zstd": zstandard.compress(body)}
+    found = read(
+        b"".join(response(some, Content_Encoding=name) for name, some in compressed.items())
+        + response(brotli.compress(gzip.compress(body)), Content_Encoding="gzip, br")
+        + b"".join(response(body, Content_Encoding=name) for name in ("br", "zstd", "identity", "utf-8"))
+        + response(compressed["br"], "image/png", Content_Encoding="br")
+    )
+    assert found.texts == [ENGLISH] * 7
+    assert found.reasons == ["not a web page"]
+    torn = [response(some[:-5], Content_Encoding=name) for name, some in compressed.items()]
+    bomb = brotli.compress(b"<html>" + b"x" * (LARGEST_PAGE + 1))
+    broken = read(b"".join([*torn, response(bomb, Content_Encoding="br"), page(ENGLISH)]))
+    assert broken.texts == [ENGLISH]
+    assert ["early or is too large" in bad.reason for bad in broken.bad] == [True] * 3
+
+
+def test_a_body_that_cannot_be_decompressed_is_quarantined_with_the_way_out(read, monkeypatch):
+    some = bytes(range(256)) * 20
+    found = read(response(some, Content_Encoding="compress") + page(ENGLISH))
+    assert found.texts == [ENGLISH]
+    assert found.bad[0].reason == "record 1: a body in the Content-Encoding 'compress', which is not read here"
+    monkeypatch.setitem(sys.modules, "brotli", None)
+    found = read(page(ENGLISH) + response(some, Content_Encoding="br"))
+    assert found.texts == [ENGLISH]
+    (bad,) = found.bad
+    assert (bad.line, bad.value) == (2, "http://x.org/")
+    assert "compressed by Brotli (Content-Encoding: br), which takes brotli" in bad.reason
+    assert bad.fix == "pip install 'lathe[corpus]'"
+
+
+def test_what_is_no_brotli_though_it_says_so_is_quarantined(read):
+    pytest.importorskip("brotli")
+    found = read(response(bytes(range(256)) * 20, Content_Encoding="br"))
+    assert "not Brotli" in found.bad[0].reason
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_an_arc_archive_is_refused_with_the_way_to_make_a_warc_of_it(read, pack):
+    version = b"1 0 Alexa Internet\nURL IP-address Archive-date Content-type Archive-length\n"
+    head = b"filedesc://a.arc 0.0.0.0 20080430204825 text/plain %d\n%s\n" % (len(version), version)
+    body = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + html(ENGLISH).encode()
+    entry = b"http://x.org/ 1.2.3.4 20080430204826 text/html %d\n%s\n" % (len(body), body)
+    found = read(pack(head) + pack(entry), "a.arc")
+    assert not found.documents
+    (bad,) = found.bad
+    assert "an ARC archive" in bad.reason and "warcio recompress" in bad.fix
 
 
 def test_texts_of_a_wet_file_are_kept_with_their_language(read):

@@ -16,7 +16,7 @@ _MAGIC: tuple[tuple[int, bytes, Format], ...] = (
 _NO_TEXT = {
     b"%PDF-": "a PDF document", b"PK\x03\x04": "a ZIP archive or an office document", b"\x89PNG": "an image",
     b"\xff\xd8\xff": "an image", b"GIF8": "an image", b"7z\xbc\xaf": "a 7-Zip archive", b"Rar!": "a RAR archive",
-    b"SQLite format 3": "a database", b"\x7fELF": "a program", b"filedesc://": "an ARC archive, older than WARC",
+    b"SQLite format 3": "a database", b"\x7fELF": "a program",
 }  # fmt: skip
 _HTML = re.compile(r"(\s|<!--.*?-->|<\?xml[^>]*>)*<(!doctype html|html|head|body)[\s>]", re.IGNORECASE | re.DOTALL)
 _WIKIPEDIA = re.compile(r"\s*(<\?xml[^>]*>\s*)?(<!DOCTYPE.*?)?<mediawiki[\s>]", re.DOTALL)
@@ -43,6 +43,9 @@ def detect_format(head: bytes, name: str, declared: Format | None = None) -> For
         return known
     if what := next((what for magic, what in _NO_TEXT.items() if head.startswith(magic)), None):
         raise UnreadableError(f"{what}, no text", "unpack or convert it")
+    if head.startswith(b"filedesc://"):
+        way = "convert it: `warcio recompress FILE.arc.gz FILE.warc.gz` makes WARC of ARC"
+        raise UnreadableError("an ARC archive, the format before WARC, which is not read here", way)
     if not head:
         raise UnreadableError("the file is empty", "delete it, or write it again")
     text = head.decode(_codec(head), "replace").removeprefix("\ufeff")
@@ -59,14 +62,15 @@ def detect_format(head: bytes, name: str, declared: Format | None = None) -> For
 def _codec(head: bytes) -> str:
     if codec := detect(head):
         return codec
-    if _share_of_controls(head) > 0.02:
+    if is_binary(head):
         raise UnreadableError("binary data, no text", "leave it out")
     return "utf-8"  # lines that are not will be quarantined
 
 
-def _share_of_controls(head: bytes) -> float:
+def is_binary(head: bytes) -> bool:
+    """Whether so many bytes are controls as no text has; of compressed data a tenth is."""
     controls = sum(head.count(byte) for byte in range(32) if byte not in b"\t\n\v\f\r\x1b")
-    return controls / max(len(head), 1)
+    return controls > 0.02 * len(head)
 
 
 def _by_name(name: str) -> Format | None:

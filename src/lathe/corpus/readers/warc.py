@@ -4,7 +4,6 @@ A damaged record is quarantined and reading goes on with the next one.
 """
 
 import re
-import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -12,15 +11,16 @@ from lathe.core.data import RowError, checked_text
 from lathe.core.data.encodings import UnreadableError, decode
 from lathe.core.types import Document
 from lathe.corpus.protocol import Dropped, Item, Noted
+from lathe.corpus.readers.body import shown
 from lathe.corpus.readers.html import LARGEST_PAGE, page_items
 from lathe.corpus.readers.opened import Buffer, Opened, Options
 
 LARGEST_HEADER = 1 << 16  # bytes
 BEGIN, BLANK, END = b"WARC/", b"\r\n\r\n", b"\r\n"
 KINDS = ("warcinfo", "request", "metadata", "resource", "revisit", "continuation")  # that hold no page of their own
+PAGES = ("text/html", "application/xhtml+xml", "")  # where a server says nothing, the body tells
 
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
-_CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(;[^\r\n]*)?\r\n")
 _HTTP_END = re.compile(rb"\r?\n\r?\n")
 _PAGE = re.compile(rb"\s*<(!doctype html|html|head|body|!--)", re.IGNORECASE)
 
@@ -125,8 +125,10 @@ def _response(entry: Entry, id: str, meta: dict[str, str], options: Options) -> 
     if status != [b"200"]:
         yield Dropped(Document("", id, meta), "an HTTP status other than 200")
         return
-    body = _decoded(_unchunked(body, headers), headers)
-    if not _is_page(content_type, body):
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind in PAGES and not entry.is_cut:
+        body = shown(body, headers)
+    if kind not in PAGES or not (kind or _PAGE.match(body)):
         yield Dropped(Document("", id, meta), "not a web page")
         return
     _refuse_large(entry)
@@ -144,46 +146,9 @@ def _with(item: Item, meta: dict[str, str]) -> Item:
     return item
 
 
-def _is_page(content_type: str, body: bytes) -> bool:
-    kind = content_type.partition(";")[0].strip().lower()
-    return kind in ("text/html", "application/xhtml+xml") or (not kind and bool(_PAGE.match(body)))
-
-
 def _refuse_large(entry: Entry) -> None:
     if entry.is_cut:
         raise UnreadableError(f"a page of more than {LARGEST_PAGE >> 20} MiB", "leave it out")
-
-
-def _unchunked(body: bytes, headers: dict[str, str]) -> bytes:
-    """Crawlers often store a body whole and keep the header that says it came in chunks."""
-    if headers.get("transfer-encoding", "").lower() != "chunked" or not _CHUNK.match(body):
-        return body
-    parts: list[bytes] = []
-    place = 0
-    while match := _CHUNK.match(body, place):
-        size = int(match[1], 16)
-        if size == 0:
-            return b"".join(parts)
-        parts.append(body[match.end() : match.end() + size])
-        place = match.end() + size + 2
-        if place > len(body) or body[place - 2 : place] != b"\r\n":
-            break
-    raise UnreadableError("a body whose chunks do not fit", "download the page again")
-
-
-def _decoded(body: bytes, headers: dict[str, str]) -> bytes:
-    encoding = headers.get("content-encoding", "").lower()
-    if encoding in ("gzip", "x-gzip", "deflate") and body:
-        bits = zlib.MAX_WBITS | 32 if body[:1] in b"\x1f\x78" else -zlib.MAX_WBITS
-        stream = zlib.decompressobj(wbits=bits)
-        try:
-            plain = stream.decompress(body, LARGEST_PAGE)
-        except zlib.error:
-            return body  # stored as it was shown, with the header of how it came
-        if stream.unconsumed_tail or not stream.eof:
-            raise UnreadableError("a compressed body that ends early or is too large", "download the page again")
-        return plain
-    return body
 
 
 def _headers(raw: bytes) -> dict[str, str]:
