@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from lathe.core.recipe import parse
 from lathe.core.scripts import words
 from lathe.core.types import Document
 from lathe.corpus import Recipe, run
-from lathe.corpus.duplicates import DropContaminated
+from lathe.corpus.duplicates import DropContaminated, index
 from lathe.corpus.protocol import Dropped
 
 ALPHABET = [f"word{i}" for i in range(3000)]
@@ -159,3 +160,52 @@ def test_an_evaluation_file_with_nothing_to_look_for_is_refused(tmp_path: Path):
     assert not (tmp_path / "c.work").exists()
     with pytest.raises(RecipeError, match="min_words 9 is more than words 5"):
         DropContaminated(against=(file,), words=5, min_words=9)
+
+
+def test_an_index_is_the_same_bytes_however_little_memory_there_is(tmp_path: Path):
+    often = text(1, 40)
+    rows = [{"question": f"{text(n, 30)} {often}", "choices": [text(n % 7, 9), text(n, 10)]} for n in range(60)]
+    files = (write_rows(tmp_path / "a.jsonl", rows), write_rows(tmp_path / "b.jsonl", rows[20:40]))
+    made = [tmp_path / f"{memory}" for memory in (2**28, 20_000, 2_000)]
+    for folder in made:
+        folder.mkdir()
+        index._make(files, index.Sizes(13, 8, 10), int(folder.name), folder)
+    found = [{file.name: file.read_bytes() for file in sorted(folder.iterdir())} for folder in made]
+    assert {"13-values", "13-rows", "13-slots", "9-values", "10-values"} <= set(found[0])
+    assert found[0] == found[1] == found[2]
+
+
+def test_ten_times_the_evaluation_data_take_no_more_memory(tmp_path: Path):
+    words, peaks = [f"word{i}" for i in range(50_000)], []
+    for count in (300, 3000):
+        draw, folder = random.Random(count), tmp_path / f"{count}"
+        folder.mkdir()
+        file = write_rows(
+            tmp_path / f"{count}.jsonl", [{"text": " ".join(draw.choices(words, k=150))} for _ in range(count)]
+        )
+        tracemalloc.start()
+        index._make((file,), index.Sizes(13, 8, 10), 2**20, folder)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    grams = 3000 * 138 * 5 * 8
+    assert peaks[1] - peaks[0] < grams / 4, peaks
+
+
+def test_rows_that_change_while_they_are_read_are_noticed(tmp_path: Path):
+    file = write_rows(tmp_path / "test.jsonl", [{"text": text(n, 20)} for n in range(3)])
+    known = index._known(file, tmp_path / "room", 2**20)
+    write_rows(file, [{"text": text(n, 20)} for n in range(2)])
+    with pytest.raises(DataError, match="changed while it was read"):
+        list(known.texts())
+
+
+def test_a_corpus_that_is_all_evaluation_data_is_refused_with_the_rule_and_the_file(tmp_path: Path, capsys):
+    file = write_rows(tmp_path / "test.jsonl", [{"text": text(n, 20)} for n in range(3)])
+    step = {"kind": "drop_contaminated", "against": [str(file)]}
+    source = {"kind": "files", "paths": [str(file)]}
+    with pytest.raises(DataError, match=r"3 overlaps .*test\.jsonl.* drop_contaminated dropped 3 of them"):
+        run(parse(Recipe, {"source": source, "steps": [step]}), tmp_path / "all")
+    (tmp_path / "text.txt").write_text(f"{text(0, 20)}\n{text(9, 20)}", encoding="utf-8")
+    source = {"kind": "files", "paths": [str(tmp_path / "text.txt")]}
+    run(parse(Recipe, {"source": source, "steps": [step]}), tmp_path / "some")
+    assert f"1 kept + 1 dropped (1 overlaps {file})" in capsys.readouterr().err

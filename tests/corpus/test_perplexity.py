@@ -65,7 +65,7 @@ def test_the_shares_are_those_of_the_sorted_texts_of_a_script(judged, reference:
     texts = [english(n) + " " + noise(n, "qz ")[: n % 9] for n in range(50)]
     verdicts = judged(Perplexity(reference=reference, head=20, middle=50, keep=("head", "middle", "tail")),
                       documents(*texts), shard)  # fmt: skip
-    model = Perplexity(reference=reference).prepare()
+    model = Perplexity(reference=reference).ngrams()
     losses = np.array([-model.mean_log_prob(text) for text in texts])
     levels = np.rint(losses * perplexity.STEPS)
     last_of_head, last_of_middle = np.sort(levels)[[9, 24]]  # of 50: 20 % and 50 %
@@ -90,16 +90,16 @@ def test_scripts_that_the_model_does_not_know_stay_where_those_it_knows_are_name
 
 def test_a_model_is_learnt_once_and_again_when_its_reference_changes(reference: Path, cache: Path):
     step = Perplexity(reference=reference)
-    assert step.prepare() is step.prepare()
+    assert step.ngrams() is step.ngrams()
     assert len(list(cache.iterdir())) == 1
     reference.write_text("something else", "utf-8")
-    step.prepare()
+    step.ngrams()
     assert len(list(cache.iterdir())) == 2
 
 
 def test_no_more_of_the_reference_is_learnt_from_than_there_is_room_for(reference: Path, monkeypatch):
     monkeypatch.setattr(perplexity, "LEARNT", 100)
-    model = Perplexity(reference=reference).prepare()
+    model = Perplexity(reference=reference).ngrams()
     assert len(model.vocabulary) < 60
 
 
@@ -129,7 +129,7 @@ def test_what_cannot_be_judged_with_is_refused(tmp_path: Path):
     with pytest.raises(RecipeError, match="head 70.0 is more than middle 60"):
         Perplexity(model=tmp_path, head=70)
     with pytest.raises(BundleError, match="no n-gram model"):
-        Perplexity(model=tmp_path).prepare()
+        Perplexity(model=tmp_path).ngrams()
     (tmp_path / "empty.jsonl").write_text('{"text": " "}\n', "utf-8")
     with pytest.raises(DataError, match=r"empty\.jsonl: no text"):
-        Perplexity(reference=tmp_path / "empty.jsonl").prepare()
+        Perplexity(reference=tmp_path / "empty.jsonl").ngrams()

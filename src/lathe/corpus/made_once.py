@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 from lathe.core.digest import sync_tree
+from lathe.core.disk import writing
 from lathe.core.runtime import cache_folder
 
 State: TypeAlias = tuple[int, int]
@@ -30,7 +31,7 @@ def made_once(name: str, known: Any, make: Callable[[Path], None]) -> Path:
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with TemporaryDirectory(dir=folder.parent) as scratch:
+    with TemporaryDirectory(dir=folder.parent) as scratch, writing(folder.parent):
         made = Path(scratch) / name
         made.mkdir()
         make(made)

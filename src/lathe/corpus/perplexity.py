@@ -81,14 +81,17 @@ class Perplexity:
     def inputs(self) -> list[Path]:
         return [path for path in (self.model, self.reference) if path is not None]
 
-    def prepare(self) -> NGramModel:
+    def prepare(self, memory: int) -> None:
+        self.ngrams()
+
+    def ngrams(self) -> NGramModel:
         path = self.inputs()[0]
         state = state_of(path) if path.exists() else (0, 0)  # what is missing has an error of its own
         return _learnt(path, state) if self.model is None else _opened(path, state)
 
     def sketch(self, documents: Sequence[Document]) -> Arrays:
         scripts = np.array([script_of(document.text).encode() for document in documents], f"S{NAME}")
-        levels = levels_of(self.prepare(), [document.text[:READ] for document in documents])
+        levels = levels_of(self.ngrams(), [document.text[:READ] for document in documents])
         return {"levels": levels, "scripts": scripts.view(np.uint8).reshape(-1, NAME)}
 
     def decide(self, shards: Sequence[Sketched], room: Room) -> Decision:

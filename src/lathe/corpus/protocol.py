@@ -94,8 +94,9 @@ class Source(Protocol[U]):
 class LocalStep(Protocol):
     """A rule on one document.
 
-    A rule that reads files also has ``inputs()``, as a source has, and ``prepare()``, which looks at them before any
-    document is read: it raises what is wrong with them, and makes of them what all processes share.
+    A rule that reads files also has ``inputs()``, as a source has, and ``prepare(memory)``, which looks at them before
+    any document is read: it raises what is wrong with them, and makes of them, within so many bytes, what all processes
+    share.
     """
 
     @property
@@ -134,7 +135,7 @@ class Decision(NamedTuple):
 class GlobalStep(Protocol):
     """A rule that compares documents. A document's *place* is its number over all shards in order, from 0.
 
-    One that reads files also has ``inputs()`` and ``prepare()``, as a local step has.
+    One that reads files also has ``inputs()`` and ``prepare(memory)``, as a local step has.
     """
 
     @property
@@ -158,7 +159,7 @@ def inputs_of(step: Step) -> list[Path]:
     return list(step.inputs()) if hasattr(step, "inputs") else []
 
 
-def prepare(step: Step) -> None:
+def prepare(step: Step, memory: int) -> None:
     """Look at the files that a step reads."""
     if hasattr(step, "prepare"):
-        step.prepare()
+        step.prepare(memory)

@@ -67,7 +67,8 @@ class Recipe:
     """Processes that read and apply steps, each in some 400 MB of memory; as many as there are cores if not given. The
     corpus is the same whatever their number, and an unfinished run can go on with another."""
     memory_mib: int = Field(1024, ge=1)
-    """Memory in which documents are compared with one another; what does not fit goes to disk."""
+    """Memory in which documents are compared with one another, and evaluation files made ready for it; what does not
+    fit goes to disk."""
 
 
 def run(recipe: Recipe, out: Path) -> Bundle:
@@ -85,12 +86,12 @@ def make(recipe: Recipe, work: Work) -> Manifest:
     """Take the source through the steps, shard by shard, into one file for each split."""
     if recipe.tokenizer is not None:
         open_engine(recipe.tokenizer)  # refused here if at all
+    memory = recipe.memory_mib * 2**20
     for step in recipe.steps:
-        prepare(step)
+        prepare(step, memory)
     work.checkpoints.mkdir(exist_ok=True)
     split = partial(split_of, recipe.source, recipe.split)
     with Workers(recipe.processes or cores()) as workers:
-        memory = recipe.memory_mib * 2**20
         runner = Runner(recipe.source, recipe.steps, split, work.checkpoints, workers, memory, recipe.tokenizer)
         try:
             made = runner.run()

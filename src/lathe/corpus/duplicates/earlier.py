@@ -47,7 +47,7 @@ class Against:
     def inputs(self) -> list[Path]:
         return list(self.against)
 
-    def prepare(self) -> None:
+    def prepare(self, memory: int) -> None:
         earlier(self.against)
 
 

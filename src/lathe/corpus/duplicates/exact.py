@@ -98,7 +98,7 @@ class DropRepeatedParts(Against):
 
 def digests_of(texts: Iterable[str]) -> Digests:
     """What stands for each text.  [N, 2]"""
-    digests = b"".join(hashlib.sha256(text.encode("utf-8")).digest()[:DIGEST_BYTES] for text in texts)
+    digests = b"".join(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:DIGEST_BYTES] for text in texts)
     return np.frombuffer(digests, ">u8").astype(np.uint64).reshape(-1, 2)
 
 

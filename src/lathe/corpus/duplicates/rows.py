@@ -55,6 +55,11 @@ class Parts:
         return self.folder / f"{self.name}-{index}"
 
 
+def spread(values: np.ndarray[tuple[int], np.dtype[np.uint64]], parts: int) -> Places:
+    """The part of each value: ranges of values, so that parts in their order are values in theirs."""
+    return ((values >> np.uint64(32)) * np.uint64(parts) >> np.uint64(32)).astype(np.int64)
+
+
 def put(numbers: np.ndarray[Any, Any], stream: BinaryIO) -> None:
     """Write numbers as they are in memory; an error has the system's number, which that of ``tofile`` lacks."""
     stream.write(np.ascontiguousarray(numbers).data)

@@ -17,7 +17,7 @@ import numpy as np
 from lathe.core.report import progress
 from lathe.corpus.duplicates.earlier import NONE
 from lathe.corpus.duplicates.minhash import BANDS, ROWS, SLACK, Booleans, buckets_of
-from lathe.corpus.duplicates.rows import Parts, Places, Rows, mapped, put
+from lathe.corpus.duplicates.rows import Parts, Places, Rows, mapped, put, spread
 from lathe.corpus.duplicates.sets import Sets, Texts
 from lathe.corpus.protocol import Arrays, Room
 
@@ -72,7 +72,7 @@ class Search:
                 places = np.flatnonzero(arrays["has_words"])
                 found = buckets_of(arrays["signatures"][places]).ravel()
                 rows = np.column_stack((found, np.tile((start + places).astype(np.uint64), BANDS)))
-                parts.add(rows, _spread(found, parts.count))
+                parts.add(rows, spread(found, parts.count))
                 start += len(arrays["has_words"])
                 meter.advance(len(arrays["has_words"]))
         return parts
@@ -146,10 +146,6 @@ class Search:
     def _owners(self, later: Places, parts: int) -> Places:
         """Ranges of later documents, so that parts in their order are pairs in their order."""
         return (later - self.before) * parts // max(self.count - self.before, 1)
-
-
-def _spread(buckets: np.ndarray[tuple[int], np.dtype[np.uint64]], parts: int) -> Places:
-    return ((buckets >> np.uint64(32)) * np.uint64(parts) >> np.uint64(32)).astype(np.int64)
 
 
 def _neighbours(runs: Iterable[Rows], twins: Places) -> Iterator[tuple[Places, Places]]:
