@@ -20,6 +20,7 @@ VERBS = {
     "run": Verb("lathe.stories", "run a story: several stages, one after the other", ("story",)),
     "corpus": Verb("lathe.corpus", "text files in, clean split text without duplicates out"),
     "tokenizer": Verb("lathe.tokenizer", "train a tokenizer and report how well it fits"),
+    "pack": Verb("lathe.tokenizer.pack", "turn text into memory-mapped rows of tokens", ("text", "tokenizer")),
     "extend": Verb("lathe.tokenizer.extend", "give a language model pieces for the words of a new text", ("bundle",)),
     "pretrain": Verb("lathe.pretrain", "train a language model, from scratch or continued", together=True),
     "ngram": Verb("lathe.pretrain.ngram", "count an n-gram language model: the baseline of networks"),

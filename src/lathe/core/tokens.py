@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
@@ -62,6 +62,7 @@ class Header:
     shards: tuple[Shard, ...]
     format: int = FORMAT
     is_marked: bool = False  # marks and origins are kept
+    made_from: dict[str, Any] = field(default_factory=dict)  # see `made_from`
 
     @property
     def amount(self) -> Amount:
@@ -178,6 +179,13 @@ class TokenFile:
         return np.cumsum(self.lengths) - self.lengths
 
 
+def made_from(tokenizer: Any, max_length: int, layout: Layout) -> dict[str, Any]:
+    """All that rows depend on beside their texts, as JSON has it."""
+    engine = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+    frame = [list(ids) for ids in frame_of(tokenizer, layout.pairs)]
+    return {"tokenizer": engine, "frame": frame, "max_length": max_length, "layout": asdict(layout)}
+
+
 def _write_rows(folder: Path, texts: Iterable[str], tokenizer: Any, max_length: int, layout: Layout) -> Header:
     frame = frame_of(tokenizer, layout.pairs)
     framing = len(frame.before) + len(frame.after)
@@ -185,9 +193,8 @@ def _write_rows(folder: Path, texts: Iterable[str], tokenizer: Any, max_length: 
         raise DataError(f"max_length: {max_length} leaves no room for text beside {framing} special tokens")
     dtype = _smallest_type(len(tokenizer))
     files = Files(folder, np.dtype(dtype).name, layout.is_marked)
-    engine = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
-    made_from = [FORMAT, engine, frame, max_length, asdict(layout)]
-    with Writer(files, texts, made_from) as writer, progress("tokenising", unit="documents") as meter:
+    beside = made_from(tokenizer, max_length, layout)
+    with Writer(files, texts, [FORMAT, beside]) as writer, progress("tokenising", unit="documents") as meter:
         first = writer.done.documents
         meter.skip(first)
         for laid, *more in _laid(writer.texts, tokenizer, frame, max_length, dtype, layout, first):
@@ -205,6 +212,7 @@ def _write_rows(folder: Path, texts: Iterable[str], tokenizer: Any, max_length: 
         sha256=writer.sha256,
         shards=tuple(writer.shards),
         is_marked=layout.is_marked,
+        made_from=beside,
     )
 
 
