@@ -47,7 +47,7 @@ BAD_LINES = {
     "null label": (b'{"text": "a", "label": null}', "the label is missing"),
     "blank label": (b'{"text": "a", "label": " "}', "the label is empty"),
     "fraction as label": (b'{"text": "a", "label": 0.5}', "the label is a number"),
-    "list as label": (b'{"text": "a", "label": ["x"]}', "the label is a list"),
+    "list as label": (b'{"text": "a", "label": ["x", "y"]}', "the label is a list"),
 }
 
 

@@ -60,11 +60,12 @@ def read_row(
     row: Mapping[str, Any], shape: Shape, columns: Mapping[str, str]
 ) -> tuple[dict[str, Any], Mapping[str, int]]:
     """One row under the names of its roles, and notes on how it was read. Raises ``RowError``."""
-    for name in columns.values():
-        if name not in row:
+    optional = {role.name for role in shape.roles if role.is_optional}
+    for role, name in columns.items():
+        if name not in row and role not in optional:
             raise RowError(name, "", "the column is missing", "write it or delete the row")
     try:
-        return shape.read({role: row[name] for role, name in columns.items()})
+        return shape.read({role: row[name] for role, name in columns.items() if name in row})
     except RowError as error:  # the task knows roles, the user columns
         field = columns.get(error.field or "", error.field)
         raise RowError(field, error.value, error.reason, error.fix) from None
@@ -78,11 +79,10 @@ def keys(table: Table) -> Seeds:
 def describe(table: Table) -> str:
     """One line for people: rows, columns with their roles, labels, what is not used and what was set aside."""
     roles = [f"{role} = {column!r}" for role, column in table.columns.items()]
-    counts = labels(table)
-    if counts:
-        shown = ", ".join(f"{label} {count:,}" for label, count in sorted(counts.items())[:SHOWN_LABELS])
-        more = ", ..." if len(counts) > SHOWN_LABELS else ""
-        roles[-1] += f" ({len(counts)} label{'s' * (len(counts) != 1)}: {shown}{more})"
+    found = _labels_by_kind(table)
+    told = [_counted(counts, "label" if len(found) == 1 else f"{kind} label") for kind, counts in found.items()]
+    if told:
+        roles[-1] += f" ({'; '.join(told)})"
     parts = [f"{table.path.name}: {len(table.rows):,} row{'s' * (len(table.rows) != 1)}", ", ".join(roles)]
     if table.unused:
         parts.append(f"unused columns: {', '.join(table.unused)}")
@@ -101,17 +101,14 @@ def warnings(table: Table) -> list[str]:
     found += [f"{name}: {count:,} {note}" for note, count in table.notes.items()]
     if wrapped := _wrapped(table):
         found.append(f"{name}: {wrapped:,} texts in double quotes; TSV has no quoting, so they belong to the text")
-    for group in near_misses(labels(table)):
+    for group in [group for counts in _labels_by_kind(table).values() for group in near_misses(counts)]:
         found.append(f"{name}: labels that differ in case or spaces only: {', '.join(map(repr, group))}; are they one?")
     return found
 
 
 def labels(table: Table) -> Counter[str]:
-    """How often each label occurs: of texts, or of spans."""
-    counts: Counter[str] = Counter()
-    for row in table.rows:
-        counts.update(_labels_of(row))
-    return counts
+    """How often each label occurs: of texts, spans, relations, events and their roles."""
+    return sum(_labels_by_kind(table).values(), Counter[str]())
 
 
 def near_misses(names: Iterable[str]) -> list[list[str]]:
@@ -136,6 +133,11 @@ def write_quarantine(bad: Sequence[Bad], path: Path) -> None:
     """One JSON object a line: file, line, field, value, reason, fix."""
     text = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in bad)
     path.write_text(text, encoding="utf-8")
+
+
+def _counted(counts: Counter[str], what: str) -> str:
+    shown = ", ".join(f"{label} {count:,}" for label, count in sorted(counts.items())[:SHOWN_LABELS])
+    return f"{len(counts)} {what}{'s' * (len(counts) != 1)}: {shown}{', ...' * (len(counts) > SHOWN_LABELS)}"
 
 
 def _look_ahead(records: Iterator[Record | Bad]) -> list[Record | Bad]:
@@ -197,10 +199,25 @@ def _wrapped(table: Table) -> int:
     """Texts of a TSV file that another program may have put into quotes."""
     if not {".tsv", ".tab"} & set(table.path.suffixes):
         return 0
-    return sum(len(row["text"]) > 1 and row["text"][0] == row["text"][-1] == '"' for row in table.rows)
+    texts = (value for row in table.rows for value in row.values() if isinstance(value, str))
+    return sum(len(text) > 1 and text[0] == text[-1] == '"' for text in texts)
 
 
-def _labels_of(row: Mapping[str, Any]) -> list[str]:
-    if "spans" in row:
-        return [span.label for span in row["spans"]]
-    return [row["label"]] if "label" in row else []
+def _labels_by_kind(table: Table) -> dict[str, Counter[str]]:
+    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for row in table.rows:
+        for kind, label in _labels_of(row):
+            found[kind][label] += 1
+    return dict(found)
+
+
+def _labels_of(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What every label of a row is of, and its name; the right one of several choices is a place, not a label."""
+    if isinstance(label := row.get("label"), str):
+        yield "text", label
+    yield from (("text", name) for name in row.get("labels", ()))
+    yield from (("span", span.label) for span in row.get("spans", ()))
+    yield from (("relation", relation.label) for relation in row.get("relations", ()))
+    for event in row.get("events", ()):
+        yield "trigger", event.trigger.label
+        yield from (("role", argument.label) for argument in event.arguments)

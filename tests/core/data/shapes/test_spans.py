@@ -1,63 +1,13 @@
-"""Columns are found and shown; rows are read as the task needs them, or say what is wrong."""
+"""Texts with marked stretches: characters or tokens are counted, whatever the spelling of a span."""
 
 import pytest
 
-from lathe.core.data import LABELLED, TAGGED, TEXT, TOKENS_OR_TEXT, Columns, RowError, find_columns, read_row
-from lathe.core.errors import DataError
+from lathe.core.data import INTENT_SLOTS, TAGGED, TEXT, TOKENS_OR_TEXT, Columns, RowError, find_columns, read_row
 from lathe.core.predictions import Span
-
-
-@pytest.mark.parametrize(
-    "names, found",
-    [
-        (["text", "label"], ["text", "label"]),
-        (["Label", "Sentence", "id"], ["Sentence", "Label"]),
-        (["文本", "标签"], ["文本", "标签"]),
-        (["id", "review", "label_fine", "label"], ["review", "label"]),
-        (["id", "blurb", "category"], ["blurb", "category"]),
-        (["text", "polarity"], ["text", "polarity"]),
-    ],
-)
-def test_text_and_label_are_found_by_name_or_by_elimination(names, found):
-    assert list(find_columns(names, LABELLED, Columns())[1].values()) == found
-
-
-def test_tokens_are_preferred_to_text_where_a_task_reads_both():
-    assert find_columns(["text", "tokens", "tags", "intent"], TAGGED, Columns())[1] == {
-        "tokens": "tokens",
-        "tags": "tags",
-    }
-    assert find_columns(["text", "entities"], TAGGED, Columns())[1] == {"text": "text", "spans": "entities"}
-    assert find_columns(["tokens"], TOKENS_OR_TEXT, Columns())[1] == {"tokens": "tokens"}
-
-
-def test_a_column_that_the_user_names_decides_the_shape():
-    found = find_columns(["text", "tokens", "tags", "spans"], TAGGED, Columns(text="text"))[1]
-    assert found == {"text": "text", "spans": "spans"}
-
-
-@pytest.mark.parametrize(
-    "names, columns, message",
-    [
-        (["a", "b"], Columns(), "no column for text and label; the columns are 'a', 'b'; set data.columns.text=NAME"),
-        (["review", "label"], Columns(text="reviews"), "no column 'reviews'; did you mean 'review'"),
-        (["text", "label"], Columns(tags="label"), "data.columns names tags; what is read here has text[+]label"),
-    ],
-)
-def test_columns_that_cannot_be_found_are_named_with_the_way_out(names, columns, message):
-    with pytest.raises(DataError, match=message):
-        find_columns(names, LABELLED, columns)
 
 
 def read(shapes, row):
     return read_row(row, *find_columns(list(row), shapes, Columns()))
-
-
-def test_numbers_and_truth_values_are_read_as_names_of_labels_and_counted():
-    assert read(LABELLED, {"text": "a", "label": 1})[0]["label"] == "1"
-    row, notes = read(LABELLED, {"text": "a", "label": True})
-    assert row["label"] == "true"
-    assert list(notes.values()) == [1]
 
 
 def test_tokens_and_tags_become_text_and_spans():
@@ -110,7 +60,9 @@ def test_spans_are_read_in_order():
         ({"start": 0, "end": 6, "label": "A"}, "white space"),
         ({"start": 0, "end": 5, "label": ""}, "label of a span"),
         ({"start": 0, "end": 5}, "without start, end and label"),
-        ([0, 5, "A"], "without start, end and label"),
+        ([0, 5], "without start, end and label"),
+        ("hello", "without start, end and label"),
+        ({"start": 1, "end": 5, "label": ["A", "B"]}, "label of a span"),
         ({"start": 1, "end": 5, "label": "A", "text": "hello"}, "the span says 'hello', the text there is 'ello'"),
         ({"start": 8, "end": 9, "label": "A"}, "overlap"),
     ],
@@ -118,6 +70,40 @@ def test_spans_are_read_in_order():
 def test_a_span_that_does_not_fit_its_text_is_refused(span, reason):
     with pytest.raises(RowError, match=reason):
         read(TAGGED, {"text": "hello world", "spans": [span, {"start": 6, "end": 11, "label": "A"}]})
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        [0, 5, "A"],
+        {"start_offset": 0, "end_offset": 5, "label": "A"},
+        {"begin": 0, "end": 5, "type": "A", "id": 7},
+        {"start": 0, "end": 5, "labels": ["A"], "text": "hello"},
+    ],
+)
+def test_spans_of_doccano_spacy_and_label_studio_are_read(span):
+    assert read(TAGGED, {"text": "hello world", "label": [span]})[0]["spans"] == (Span(0, 5, "A"),)
+
+
+def test_a_span_that_is_off_is_told_where_it_stands_in_code_points():
+    given = {"start": 5, "end": 7, "label": "A", "text": "北京"}  # as an editor counts that writes 😀 as two units
+    with pytest.raises(RowError) as error:
+        read(TAGGED, {"text": "😀😀 在北京!", "spans": [given]})
+    assert "the text there is '京!'" in error.value.reason
+    assert error.value.fix.startswith("it stands at 4: write that")
+
+
+def test_lists_in_a_table_are_json():
+    row, _ = read(TAGGED, {"tokens": '["a", "b"]', "tags": '["O", "B-X"]'})
+    assert row["spans"] == (Span(2, 3, "X"),)
+
+
+def test_an_utterance_has_slots_and_an_intent():
+    row, _ = read(INTENT_SLOTS, {"tokens": ["to", "Rome"], "tags": ["O", "B-city"], "intent": "fly", "text": "to Rome"})
+    assert (row["label"], row["spans"], row["tags"]) == ("fly", (Span(3, 7, "city"),), ("O", "B-city"))
+    slots = [{"start": 3, "end": 7, "label": "city"}]
+    row, _ = read(INTENT_SLOTS, {"text": "to Rome", "slots": slots, "intent": "fly"})
+    assert row == {"text": "to Rome", "label": "fly", "spans": (Span(3, 7, "city"),)}
 
 
 def test_unlabelled_rows_need_no_label():
