@@ -1,6 +1,6 @@
 """How sure a score is, and whether one set of predictions is better than another on the same rows.
 
-N rows, R resamples, S runs (seeds), K sums that a metric is a function of.
+N rows, R resamples, S runs (seeds), K columns of what a metric needs of each row.
 """
 
 import math
@@ -9,11 +9,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from lathe.core.metrics import METRICS
+from lathe.core.metrics import METRICS, Measure
+from lathe.core.metrics.sums import Floats
 from lathe.core.predictions import Prediction
 from lathe.core.types import Metric
-
-Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
@@ -43,8 +42,8 @@ def score(
 ) -> Score:
     """A metric with its percentile bootstrap interval over rows (Efron, 1979).
 
-    The metrics of ``core.metrics`` are resampled by their sums, 1,000 times in well under a second; any other function
-    is called again for each resample.
+    The metrics of ``core.metrics`` are resampled by their sums, 1,000 times in well under a second, or, where they are
+    of an order, by how often each row is drawn; any other function is called again for each resample.
     """
     value = metric(golds, predictions)
     values = _resampled([_resampler(metric, golds, predictions)], len(golds), resamples, seed)
@@ -130,7 +129,9 @@ def _resampler(metric: Metric, golds: Sequence[Any], predictions: Sequence[Predi
     if metric in _MEASURES:
         measure = _MEASURES[metric]
         rows = measure.rows(golds, predictions)  # [N, K]
-        return lambda draws: measure.of_sums(draws @ rows)
+        if isinstance(measure, Measure):
+            return lambda draws: measure.of_sums(draws @ rows)
+        return lambda draws: measure.of_draws(rows, draws)
 
     def call_again(draws: Floats) -> Floats:
         picks = [np.repeat(np.arange(len(golds)), times.astype(np.int64)).tolist() for times in draws]

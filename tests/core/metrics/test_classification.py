@@ -6,11 +6,12 @@ import sklearn.metrics as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lathe.core.metrics import METRICS, brier, class_reports, confusion, ece, macro_f1, mcc, micro_f1
-from lathe.core.predictions import Label
+from lathe.core.metrics import METRICS, accuracy, brier, class_reports, confusion, ece, macro_f1, mcc, micro_f1
+from lathe.core.predictions import Choice, Label, Labels
 
 LABELS = ["bad", "good", "好", "差 评"]
 PAIRS = st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1, max_size=30)
+SETS = st.lists(st.tuples(*[st.sets(st.sampled_from(LABELS))] * 2), min_size=1, max_size=20)
 OF_LABELS = ["accuracy", "macro_f1", "micro_f1", "mcc", "ece", "brier"]
 
 
@@ -46,6 +47,35 @@ def test_scores_of_labels_equal_scikit_learns(pairs):
     np.testing.assert_allclose(np.array(list(class_reports(golds, predictions).values())).T, expected)
 
 
+@settings(max_examples=60, deadline=None)
+@given(SETS)
+@pytest.mark.filterwarnings("ignore")  # scikit-learn warns of classes without rows
+def test_scores_of_several_labels_equal_scikit_learns(pairs):
+    golds = [tuple(sorted(gold)) for gold, _ in pairs]
+    predictions = [Labels(tuple(said), {}) for _, said in pairs]
+    hot = [np.array([[name in row[side] for name in LABELS] for row in pairs]) for side in (0, 1)]  # [N, C] each
+    assert accuracy(golds, predictions) == pytest.approx(reference.accuracy_score(*hot))
+    occurring = np.flatnonzero((hot[0] | hot[1]).any(0))
+    if not len(occurring):
+        assert micro_f1(golds, predictions) == macro_f1(golds, predictions) == 1.0
+        return
+    for kind, theirs in zip(("precision", "recall", "f1"), range(3), strict=True):
+        for average in ("micro", "macro"):
+            expected = reference.precision_recall_fscore_support(
+                *hot, labels=occurring, average=average, zero_division=0
+            )[theirs]
+            assert METRICS[f"{average}_{kind}"].metric(golds, predictions) == pytest.approx(expected)
+    expected = reference.precision_recall_fscore_support(*hot, labels=occurring, zero_division=0)
+    found = {name: report for name, report in class_reports(golds, predictions).items()}
+    np.testing.assert_allclose(np.array([found[LABELS[index]] for index in occurring]).T, expected)
+
+
+def test_the_accuracy_of_choices_is_that_of_their_places():
+    assert accuracy(
+        [0, 2, 1], [Choice(0, (0.9, 0.1)), Choice(2, (0.1, 0.2, 0.7)), Choice(0, (0.6, 0.4))]
+    ) == pytest.approx(2 / 3)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_brier_equals_scikit_learns_sum_over_classes(seed):
     predictions = unsure(seed, 40)
@@ -79,21 +109,6 @@ def test_ece_is_the_mean_gap_between_confidence_and_accuracy_over_bins(seed):
 def test_identity_has_the_best_score_there_is(name, golds):
     measure = METRICS[name]
     assert measure.metric(golds, [sure(gold) for gold in golds]) == (1.0 if measure.higher_is_better else 0.0)
-
-
-@pytest.mark.parametrize("name", OF_LABELS)
-def test_a_metric_is_a_function_of_sums_over_rows(name):
-    predictions = unsure(1, 30)
-    golds = [LABELS[i] for i in np.random.default_rng(2).integers(0, 4, 30)]
-    measure = METRICS[name]
-    assert measure.of_sums(measure.rows(golds, predictions).sum(0)) == pytest.approx(measure.metric(golds, predictions))
-
-
-@pytest.mark.parametrize("name", OF_LABELS)
-@pytest.mark.parametrize("golds, predictions", [([], []), (["good"], []), (["good"], [sure("good")] * 2)])
-def test_rows_that_are_missing_have_no_score(name, golds, predictions):
-    with pytest.raises(ValueError, match="a score needs at least one"):
-        METRICS[name].metric(golds, predictions)
 
 
 def test_a_label_that_the_table_lacks_is_named():

@@ -56,18 +56,3 @@ def test_a_span_counts_only_with_start_end_and_label_right(wrong):
 def test_scores_of_spans_do_not_depend_on_confidence_or_order():
     gold = (Span(0, 1, "A"), Span(2, 3, "B"))
     assert entity_f1([gold], [Spans((Span(2, 3, "B", 0.3), Span(0, 1, "A", 0.9)))]) == 1.0
-
-
-@pytest.mark.parametrize("name", OF_SPANS)
-def test_a_metric_is_a_function_of_sums_over_rows(name):
-    golds = [(Span(0, 1, "A"),), (Span(2, 3, "B"), Span(5, 6, "A")), ()]
-    predictions = [Spans((Span(0, 1, "A"),)), Spans((Span(2, 3, "A"),)), Spans((Span(0, 1, "A"),))]
-    measure = METRICS[name]
-    assert measure.of_sums(measure.rows(golds, predictions).sum(0)) == pytest.approx(measure.metric(golds, predictions))
-
-
-@pytest.mark.parametrize("name", OF_SPANS)
-@pytest.mark.parametrize("golds, predictions", [([], []), ([()], [])])
-def test_rows_that_are_missing_have_no_score(name, golds, predictions):
-    with pytest.raises(ValueError, match="a score needs at least one"):
-        METRICS[name].metric(golds, predictions)

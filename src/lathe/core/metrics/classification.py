@@ -1,4 +1,4 @@
-"""Metrics of one label for each text. C classes, N rows."""
+"""Metrics of labels: one for each text, or any number. C classes, N rows."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,10 +6,23 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from lathe.core.predictions import Label
+from lathe.core.metrics.sums import (
+    Floats,
+    check_rows,
+    f1_of,
+    mean_of,
+    paired,
+    precision_of,
+    ratio,
+    recall_of,
+    set_row,
+    total,
+)
+from lathe.core.predictions import Choice, Label, Labels
 
 Counts: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
-Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+LabelGold: TypeAlias = str | Sequence[str]
+LabelSaid: TypeAlias = Label | Labels
 
 ECE_BINS = 15
 
@@ -38,30 +51,53 @@ def confusion(golds: Sequence[str], predictions: Sequence[Label], labels: Sequen
     return counts
 
 
-def accuracy(golds: Sequence[str], predictions: Sequence[Label]) -> float:
-    """Share of rows whose label is right.
+def accuracy(golds: Sequence[LabelGold | int], predictions: Sequence[LabelSaid | Choice]) -> float:
+    """Share of rows that are right: the label, all labels and no other ("subset accuracy"), or the answer chosen.
 
-    >>> accuracy(["a", "b"], [Label("a", {}), Label("a", {})])
-    0.5
+    >>> accuracy(["a", "b"], [Label("a", {}), Label("a", {})]), accuracy([("a", "b")], [Labels(("b", "a"), {})])
+    (0.5, 1.0)
     """
-    return float(mean_of(right_rows(golds, predictions).sum(0)))
+    return float(mean_of(total(right_rows, golds, predictions)))
 
 
-def micro_f1(golds: Sequence[str], predictions: Sequence[Label]) -> float:
-    """F1 of all decisions pooled; with one label for each row it equals the accuracy."""
-    return accuracy(golds, predictions)
+def micro_f1(golds: Sequence[LabelGold], predictions: Sequence[LabelSaid]) -> float:
+    """F1 of all decisions pooled; with one label for each row it equals the accuracy.
+
+    Where no row has a label and none is given it is 1, as for spans.
+    """
+    return float(f1_of(total(decision_rows, golds, predictions)))
 
 
-def macro_f1(golds: Sequence[str], predictions: Sequence[Label]) -> float:
+def micro_precision(golds: Sequence[LabelGold], predictions: Sequence[LabelSaid]) -> float:
+    """Share of the labels given that are right."""
+    return float(precision_of(total(decision_rows, golds, predictions)))
+
+
+def micro_recall(golds: Sequence[LabelGold], predictions: Sequence[LabelSaid]) -> float:
+    """Share of the gold labels that were given."""
+    return float(recall_of(total(decision_rows, golds, predictions)))
+
+
+def macro_f1(golds: Sequence[LabelGold], predictions: Sequence[LabelSaid]) -> float:
     """Mean F1 of the classes that occur in golds or predictions, each counting the same (as scikit-learn's)."""
-    return float(macro_f1_of(_class_sums(golds, predictions)))
+    return float(macro_f1_of(_class_counts(golds, predictions)[1]))
 
 
-def class_reports(golds: Sequence[str], predictions: Sequence[Label]) -> dict[str, ClassReport]:
+def macro_precision(golds: Sequence[LabelGold], predictions: Sequence[LabelSaid]) -> float:
+    """Mean precision of the classes that occur in golds or predictions; of one that is never predicted it is 0."""
+    return float(macro_precision_of(_class_counts(golds, predictions)[1]))
+
+
+def macro_recall(golds: Sequence[LabelGold], predictions: Sequence[LabelSaid]) -> float:
+    """Mean recall of the classes that occur in golds or predictions; of one that is in no gold it is 0."""
+    return float(macro_recall_of(_class_counts(golds, predictions)[1]))
+
+
+def class_reports(golds: Sequence[LabelGold], predictions: Sequence[LabelSaid]) -> dict[str, ClassReport]:
     """Precision, recall and F1 of each class that occurs; a ratio 0 / 0 is 0."""
-    labels = _labels(golds, predictions)
-    right, gold, predicted = np.split(_class_sums(golds, predictions), 3)  # [C] each
-    columns = (_ratio(right, predicted), _ratio(right, gold), _ratio(2 * right, gold + predicted), gold)
+    labels, counts = _class_counts(golds, predictions)
+    right, gold, predicted = np.split(counts, 3)  # [C] each
+    columns = (ratio(right, predicted), ratio(right, gold), ratio(2 * right, gold + predicted), gold)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return {label: ClassReport(p, r, f1, int(n)) for label, (p, r, f1, n) in zip(labels, rows, strict=True)}
 
@@ -71,7 +107,8 @@ def mcc(golds: Sequence[str], predictions: Sequence[Label]) -> float:
 
     Where golds or predictions are all of one class it is 0 by convention, as in scikit-learn, also for equal ones.
     """
-    return float(mcc_of(_class_sums(golds, predictions)))
+    table = confusion(golds, predictions, sorted({*golds, *(one.label for one in predictions)}))
+    return float(mcc_of(np.concatenate([np.diag(table), table.sum(1), table.sum(0)]).astype(np.float64)))
 
 
 def ece(golds: Sequence[str], predictions: Sequence[Label]) -> float:
@@ -79,7 +116,7 @@ def ece(golds: Sequence[str], predictions: Sequence[Label]) -> float:
 
     Confidence is the probability of the predicted label; the 15 bins are of equal width, (k/15, (k+1)/15].
     """
-    return float(ece_of(calibration_rows(golds, predictions).sum(0)))
+    return float(ece_of(total(calibration_rows, golds, predictions)))
 
 
 def brier(golds: Sequence[str], predictions: Sequence[Label]) -> float:
@@ -87,23 +124,23 @@ def brier(golds: Sequence[str], predictions: Sequence[Label]) -> float:
 
     This is the original sum over classes; for two classes it is twice scikit-learn's default for them.
     """
-    return float(mean_of(brier_rows(golds, predictions).sum(0)))
+    return float(mean_of(total(brier_rows, golds, predictions)))
 
 
 # ------------------------------------------------- each metric as a function of sums over rows: what resampling needs
-def right_rows(golds: Sequence[str], predictions: Sequence[Label]) -> Floats:
+def right_rows(golds: Sequence[LabelGold | int], predictions: Sequence[LabelSaid | Choice]) -> Floats:
     """Is it right, and 1.  [N, 2]"""
-    return np.array([(gold == one.label, 1) for gold, one in paired(golds, predictions)], np.float64)
+    return np.array([(_is_right(gold, one), 1) for gold, one in paired(golds, predictions)], np.float64)
+
+
+def decision_rows(golds: Sequence[LabelGold], predictions: Sequence[LabelSaid]) -> Floats:
+    """Right, predicted and gold labels of each row.  [N, 3]"""
+    return np.array([set_row(label_set(gold), label_set(one)) for gold, one in paired(golds, predictions)], np.float64)
 
 
 def brier_rows(golds: Sequence[str], predictions: Sequence[Label]) -> Floats:
     """Squared distance, and 1.  [N, 2]"""
     return np.array([(_brier_of(gold, one), 1) for gold, one in paired(golds, predictions)], np.float64)
-
-
-def mean_of(sums: Floats) -> Floats:
-    """[..., 2] -> [...]"""
-    return sums[..., 0] / sums[..., 1]
 
 
 def calibration_rows(golds: Sequence[str], predictions: Sequence[Label]) -> Floats:
@@ -123,33 +160,46 @@ def ece_of(sums: Floats) -> Floats:
     return np.asarray(np.abs(sums[..., :-1]).sum(-1) / sums[..., -1])
 
 
-def class_rows(golds: Sequence[str], predictions: Sequence[Label]) -> Floats:
-    """One-hot for each row: the class if right, the gold class, the predicted class.  [N, 3C]"""
-    labels = _labels(golds, predictions)
-    index = {label: position for position, label in enumerate(labels)}
-    gold = np.array([index[label] for label in golds])  # [N]
-    predicted = np.array([index[one.label] for one in predictions])  # [N]
-    rows, count = np.arange(len(gold)), len(labels)
-    one_hot = np.zeros((len(gold), 3 * count))
-    one_hot[rows, gold] = gold == predicted
-    one_hot[rows, count + gold] = 1
-    one_hot[rows, 2 * count + predicted] = 1
-    return one_hot
+def class_rows(golds: Sequence[LabelGold], predictions: Sequence[LabelSaid]) -> Floats:
+    """1 for each row at its classes that are right, its gold classes, its predicted classes.  [N, 3C]"""
+    rows = [(label_set(gold), label_set(one)) for gold, one in paired(golds, predictions)]
+    index = {label: place for place, label in enumerate(sorted({label for row in rows for label in row[0] | row[1]}))}
+    marks = [
+        (row, part, index[label])
+        for row, (gold, said) in enumerate(rows)
+        for part, labels in enumerate((gold & said, gold, said))
+        for label in labels
+    ]
+    hot = np.zeros((len(rows), 3, len(index)))
+    hot[tuple(np.array(marks, np.int64).reshape(-1, 3).T)] = 1
+    return hot.reshape(len(rows), -1)
 
 
 def macro_f1_of(sums: Floats) -> Floats:
     """[..., 3C] -> [...]"""
     right, gold, predicted = np.split(sums, 3, axis=-1)  # [..., C] each
-    return np.asarray(_ratio(2 * right, gold + predicted).sum(-1) / (gold + predicted > 0).sum(-1))
+    return _mean_of_occurring(ratio(2 * right, gold + predicted), gold + predicted)
+
+
+def macro_precision_of(sums: Floats) -> Floats:
+    """[..., 3C] -> [...]"""
+    right, gold, predicted = np.split(sums, 3, axis=-1)  # [..., C] each
+    return _mean_of_occurring(ratio(right, predicted), gold + predicted)
+
+
+def macro_recall_of(sums: Floats) -> Floats:
+    """[..., 3C] -> [...]"""
+    right, gold, predicted = np.split(sums, 3, axis=-1)  # [..., C] each
+    return _mean_of_occurring(ratio(right, gold), gold + predicted)
 
 
 def mcc_of(sums: Floats) -> Floats:
     """[..., 3C] -> [...]"""
     right, gold, predicted = np.split(sums, 3, axis=-1)  # [..., C] each
-    total = gold.sum(-1)
-    covariance = right.sum(-1) * total - (gold * predicted).sum(-1)
-    spread = (total**2 - (gold**2).sum(-1)) * (total**2 - (predicted**2).sum(-1))
-    return _ratio(covariance, np.sqrt(spread))
+    count = gold.sum(-1)
+    covariance = right.sum(-1) * count - (gold * predicted).sum(-1)
+    spread = (count**2 - (gold**2).sum(-1)) * (count**2 - (predicted**2).sum(-1))
+    return ratio(covariance, np.sqrt(spread))
 
 
 def _brier_of(gold: str, prediction: Label) -> float:
@@ -157,24 +207,34 @@ def _brier_of(gold: str, prediction: Label) -> float:
     return (1.0 - prediction.scores.get(gold, 0.0)) ** 2 + others
 
 
-def paired(golds: Sequence[str], predictions: Sequence[Label]) -> list[tuple[str, Label]]:
-    """Gold and prediction of each row. Raises ``ValueError`` where one is missing or there are none."""
-    if not len(golds) == len(predictions) > 0:
-        raise ValueError(
-            f"{len(golds)} gold labels for {len(predictions)} predictions: a score needs at least one, and as many"
-        )
-    return list(zip(golds, predictions, strict=True))
+def label_set(labels: LabelGold | LabelSaid) -> set[str]:
+    """The labels of a row, be it one or many, gold or predicted."""
+    if isinstance(labels, Labels):
+        return set(labels.labels)
+    single = labels.label if isinstance(labels, Label) else labels
+    return {single} if isinstance(single, str) else set(single)
 
 
-def _labels(golds: Sequence[str], predictions: Sequence[Label]) -> list[str]:
-    return sorted({label for gold, one in paired(golds, predictions) for label in (gold, one.label)})
+def _is_right(gold: LabelGold | int, prediction: LabelSaid | Choice) -> bool:
+    if isinstance(prediction, Choice):
+        return gold == prediction.index
+    return not isinstance(gold, int) and label_set(gold) == label_set(prediction)
 
 
-def _class_sums(golds: Sequence[str], predictions: Sequence[Label]) -> Floats:
-    """``class_rows`` summed, without the rows in memory.  [3C]"""
-    table = confusion(golds, predictions, _labels(golds, predictions))
-    return np.concatenate([np.diag(table), table.sum(1), table.sum(0)]).astype(np.float64)
+def _class_counts(golds: Sequence[LabelGold], predictions: Sequence[LabelSaid]) -> tuple[list[str], Floats]:
+    """The classes that occur, and ``class_rows`` summed, without the rows in memory.  [3C]"""
+    check_rows(golds, predictions)
+    right, wanted, predicted = Counter[str](), Counter[str](), Counter[str]()
+    for gold, one in zip(golds, predictions, strict=True):
+        here, there = label_set(gold), label_set(one)
+        right.update(here & there)
+        wanted.update(here)
+        predicted.update(there)
+    labels = sorted(wanted | predicted)
+    return labels, np.array([counts[label] for counts in (right, wanted, predicted) for label in labels], np.float64)
 
 
-def _ratio(part: Floats, whole: Floats) -> Floats:
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+def _mean_of_occurring(values: Floats, counts: Floats) -> Floats:
+    """Mean over the classes that occur, where others are 0; 1 where none does.  [..., C] each -> [...]"""
+    occurring = (counts > 0).sum(-1)
+    return np.where(occurring > 0, values.sum(-1) / np.maximum(occurring, 1), 1.0)
