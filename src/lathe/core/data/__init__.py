@@ -1,6 +1,7 @@
 """Rows of a user's files: every one is kept or quarantined with its reason; kept + quarantined = read."""
 
-from lathe.core.data.records import Bad, Record, RowError, read_rows
+from lathe.core.data.files import read_rows
+from lathe.core.data.records import Bad, Record, RowError
 from lathe.core.data.shapes import (
     ANSWERED,
     CHOICES,

@@ -3,15 +3,14 @@
 import json
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from lathe.core.data.encodings import UnreadableError, decode
-from lathe.core.data.parquet import parquet_rows
-from lathe.core.data.source import MAX_LINE_BYTES, BrokenStreamError, Line, Source, find_source, lines
+from lathe.core.data.source import MAX_LINE_BYTES, BrokenStreamError, Line, Source, lines
 from lathe.core.errors import DataError
 
 MAX_VALUE = 1000  # characters of a bad value that are kept
@@ -60,28 +59,20 @@ class RowError(Exception):
         return Bad(str(path), line, self.field, printable, self.reason, self.fix, offset)
 
 
-def read_rows(path: Path) -> Iterator[Record | Bad]:
-    """Every row of a JSONL, CSV, TSV, text or Parquet file, plain or compressed, in order.
-
-    A text file has one row ``{"text": line}`` a line. Lines of nothing but white space are no rows. Raises
-    ``DataError`` for what makes the whole file unusable.
-    """
-    source = find_source(path)
-    if source.format == "parquet":
-        yield from (Record(number, row) for number, row in parquet_rows(path))
-        return
-    yield from read_source(source)
-
-
 def read_source(source: Source) -> Iterator[Record | Bad]:
-    """Every row of a stream of text whose format is known: standard input has no name that tells it."""
+    """Every row of a stream of lines whose format is known: standard input has no name that tells it."""
+    yield from told_breaks(source.path, rows(source, lines(source)))
+
+
+def told_breaks(path: Path, records: Iterable[Record | Bad]) -> Iterator[Record | Bad]:
+    """The same records; a damaged compressed file becomes a ``DataError`` that says how much could be read."""
     count = 0
     try:
-        for count, record in enumerate(rows(source, lines(source)), 1):  # noqa: B007 (the error needs the count)
+        for count, record in enumerate(records, 1):  # noqa: B007 (the error needs the count)
             yield record
     except BrokenStreamError as error:
         way = "copy or download the file again"
-        raise DataError(f"{source.path}: {error}: {count:,} rows could be read before the break; {way}") from None
+        raise DataError(f"{path}: {error}: {count:,} rows could be read before the break; {way}") from None
 
 
 def rows(source: Source, source_lines: Iterator[Line]) -> Iterator[Record | Bad]:
@@ -93,22 +84,14 @@ def rows(source: Source, source_lines: Iterator[Line]) -> Iterator[Record | Bad]
 def _json_rows(source: Source, source_lines: Iterator[Line]) -> Iterator[Record | Bad]:
     for line in source_lines:
         if line.raw and not line.raw.isspace():
-            if line.number == 1 and ".json" in source.path.suffixes and line.raw.lstrip().startswith(b"["):
-                _refuse_json_document(source.path)
             try:
                 yield Record(line.number, _json_object(line), line.offset)
             except RowError as error:
                 yield error.at(source.path, line.number, line.offset)
 
 
-def _refuse_json_document(path: Path) -> NoReturn:
-    raise DataError(
-        f"{path}: one JSON array, not one object a line; convert it: jq -c '.[]' {path.name} > {path.stem}.jsonl"
-    )
-
-
 def _json_object(line: Line) -> dict[str, Any]:
-    text = _decode(line)
+    text = decode_line(line)
     try:
         row = _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -117,10 +100,31 @@ def _json_object(line: Line) -> dict[str, Any]:
     except RecursionError:
         raise RowError(None, text, "nested too deeply", "write the row as a flat object") from None
     if not isinstance(row, dict):
-        raise RowError(None, text, f"{_json_type(row)}, not an object", 'write {"text": ...}')
-    if "\\ud" in text.lower() and _SURROGATE.search(json.dumps(row, ensure_ascii=False)):
-        raise RowError(None, text, "holds half a surrogate pair", "write the whole character, not its UTF-16 halves")
+        raise RowError(None, text, f"{json_type(row)}, not an object", 'write {"text": ...}')
+    refuse_half_characters(text, row)
     return row
+
+
+def refuse_half_characters(text: str, value: Any) -> None:
+    """Raise ``RowError`` where the escapes of a JSON text make half a character."""
+    if "\\ud" in text.lower() and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
+        raise RowError(None, text, "holds half a surrogate pair", "write the whole character, not its UTF-16 halves")
+
+
+def json_type(value: Any) -> str:
+    """What a JSON value is, in words."""
+    names = {list: "a list", dict: "an object", str: "a string", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def strict_json(guard: Callable[[Callable[[Any], Any]], Callable[[Any], Any]] = lambda hook: hook) -> json.JSONDecoder:
+    """JSON in which no key stands twice and every number is one; each check goes through ``guard``."""
+    return json.JSONDecoder(
+        object_pairs_hook=guard(_unique),
+        parse_constant=guard(_refuse_constant),
+        parse_float=guard(_float),
+        parse_int=guard(_int),
+    )
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -151,14 +155,7 @@ def _int(text: str) -> int:
     return int(text)
 
 
-def _json_type(value: Any) -> str:
-    names = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")
-
-
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_float, parse_int=_int
-)
+_DECODER = strict_json()
 
 
 # --------------------------------------------------------------------------------------------------------- CSV, TSV
@@ -184,6 +181,8 @@ def _rows_below_header(source: Source, source_lines: Iterator[Line], split: _Spl
         taken: list[Line] = []
         try:
             fields = split(line, next_line, taken)
+            if header is None and (names := names_without_header(fields)):
+                header = names
             if header is None:
                 header = _header(source, fields)
             else:
@@ -197,7 +196,7 @@ def _rows_below_header(source: Source, source_lines: Iterator[Line], split: _Spl
 
 def _tsv_fields(line: Line, next_line: _NextLine, taken: list[Line]) -> list[str]:  # noqa: ARG001 (as _Split)
     """Tab-separated values have no quoting: a quotation mark is a character like others."""
-    return _decode(line).split("\t")
+    return decode_line(line).split("\t")
 
 
 def _csv_fields(line: Line, next_line: _NextLine, taken: list[Line]) -> list[str]:
@@ -205,7 +204,7 @@ def _csv_fields(line: Line, next_line: _NextLine, taken: list[Line]) -> list[str
 
     The further lines that the record needs are noted in ``taken``.
     """
-    text = _decode(line)
+    text = decode_line(line)
     if '"' not in text:
         return text.split(",")
     fields: list[str] = []
@@ -227,17 +226,31 @@ def _quoted_field(line: Line, text: str, start: int, next_line: _NextLine, taken
         parts.append(text[start:] + "\n")
         more = next_line() if len(taken) < MAX_RECORD_LINES else None
         if more is None:
-            raise RowError(None, _decode(line), "a quote is opened and never closed", 'close it, or double it: ""')
+            raise RowError(None, decode_line(line), "a quote is opened and never closed", 'close it, or double it: ""')
         taken.append(more)
-        text, start = _decode(more), 0
+        text, start = decode_line(more), 0
     if end + 1 < len(text) and text[end + 1] != ",":
-        raise RowError(None, _decode(line), "text follows a closing quote", 'double the quotes inside a field: ""')
+        raise RowError(None, decode_line(line), "text follows a closing quote", 'double the quotes inside a field: ""')
     return "".join([*parts, text[start:end]]).replace('""', '"'), text, end + 2
 
 
 def _end_of_quoted(text: str, start: int) -> int | None:
     match = _QUOTED.match(text, start)
     return match.end() if match and match.end() < len(text) else None
+
+
+def names_without_header(fields: list[str]) -> list[str] | None:
+    """Columns of a table that is published without their names: its first line has a number where a name would be.
+
+    >>> names_without_header(["gj04", "1", "", "Our friends won't buy this."])
+    ['source', 'label', 'mark', 'sentence']
+    """
+    is_number = [field.isdecimal() for field in fields]
+    if len(fields) == 4 and fields[1] in ("0", "1") and fields[2] in ("", "*") and not is_number[3]:
+        return ["source", "label", "mark", "sentence"]  # CoLA
+    if is_number == [False, False, True] and fields[2] in ("0", "1", "2"):
+        return ["sentence1", "sentence2", "label"]  # LCQMC, BQ, ChineseSTS
+    return None
 
 
 def _header(source: Source, names: list[str]) -> list[str]:
@@ -258,7 +271,7 @@ def _header(source: Source, names: list[str]) -> list[str]:
 def _named(header: list[str], fields: list[str], line: Line) -> dict[str, Any]:
     if len(fields) != len(header):
         reason = f"{len(fields)} fields, the header names {len(header)}"
-        raise RowError(None, _decode(line), reason, "put fields that hold the separator into double quotes (CSV)")
+        raise RowError(None, decode_line(line), reason, "put fields that hold the separator into double quotes (CSV)")
     return dict(zip(header, fields, strict=True))
 
 
@@ -267,14 +280,15 @@ def _text_rows(source: Source, source_lines: Iterator[Line]) -> Iterator[Record 
     for line in source_lines:
         if line.raw and not line.raw.isspace():
             try:
-                text = _decode(line)
+                text = decode_line(line)
                 if not text.isspace():
                     yield Record(line.number, {"text": text}, line.offset)
             except RowError as error:
                 yield error.at(source.path, line.number, line.offset)
 
 
-def _decode(line: Line) -> str:
+def decode_line(line: Line) -> str:
+    """The text of a line. Raises ``RowError``."""
     value = line.raw[: 4 * MAX_VALUE]
     if line.is_cut:
         reason = f"a line of more than {MAX_LINE_BYTES >> 20} MiB"

@@ -35,6 +35,7 @@ _OTHER_BOMS = {
 _SUFFIXES = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "tsv", ".tab": "tsv",
     ".txt": "text", ".text": "text", ".parquet": "parquet", ".pq": "parquet",
+    ".conll": "conll", ".bio": "conll", ".bioes": "conll", ".bmes": "conll", ".iob": "conll", ".iob2": "conll",
 }  # fmt: skip
 
 
@@ -60,7 +61,7 @@ class Source(NamedTuple):
     """A file that exists, whose name says what it holds, and what it is compressed with."""
 
     path: Path
-    format: str  # jsonl, csv, tsv, text or parquet
+    format: str  # jsonl, csv, tsv, text, parquet; by its content also json or conll
     compression: Compression | None
 
 
@@ -119,7 +120,7 @@ def lines(source: Source) -> Iterator[Line]:
     """
     chunks = content(source.path, source.compression)
     head = next(chunks, b"")
-    _refuse_other_encodings(source.path, head)
+    refuse_other_encodings(source.path, head)
     yield from split_lines(chain([head], chunks))
 
 
@@ -330,7 +331,8 @@ def _slices(chunks: Iterable[bytes]) -> Iterator[bytes]:
     return (chunk[at : at + SLICE_BYTES] for chunk in chunks for at in range(0, len(chunk), SLICE_BYTES))
 
 
-def _refuse_other_encodings(path: Path, head: bytes) -> None:
+def refuse_other_encodings(path: Path, head: bytes) -> None:
+    """Raise ``DataError`` for a file that begins as UTF-16, UTF-32 or no text does."""
     name, place = next(((name, 0) for mark, name in _OTHER_BOMS.items() if head.startswith(mark)), ("", head.find(0)))
     if not name and head.count(b"\0") * 8 > len(head):
         name = "UTF-16" if head.count(b"\0") * 3 > len(head) else "binary data"

@@ -9,7 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lathe.core.data.records import NOT_UTF8, Bad, Record, RowError, read_rows
+from lathe.core.data.files import read_rows
+from lathe.core.data.records import NOT_UTF8, Bad, Record, RowError
 from lathe.core.data.shapes import Columns, Shape, find_columns
 from lathe.core.digest import digest_of
 from lathe.core.errors import DataError, did_you_mean
@@ -166,7 +167,7 @@ def _collect(path: Path, shape: Shape, columns: Mapping[str, str], records: Iter
         try:
             row, noted = read_row(record.row, shape, columns)
         except RowError as error:
-            bad.append(error.at(path, record.line))
+            bad.append(error.at(path, record.line, record.offset))
             continue
         rows.append(row)
         lines.append(record.line)
