@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from lathe.ngrams import BOS, EOS, UNK, Characters, NGramModel, Words, count, estimate
-from lathe.ngrams.counts import grouped
 from lathe.ngrams.kneser_ney import FALLBACK
 
 ENGLISH = ["the film is good", "the film is not bad", "a film", "the plot is good", "", "the the the film is"]
@@ -85,14 +84,3 @@ def test_discounts_are_those_of_the_counts_of_counts():
 def test_a_text_too_regular_for_discounts_gets_fixed_ones_and_it_is_said():
     vocabulary, stream = Words().learn(["a b"] * 3)
     assert all(level.discounts == FALLBACK and level.is_fallback for level in estimate(count(stream, 2, 5)))
-
-
-@pytest.mark.parametrize("bound", [50, 1 << 62])
-def test_grouping_is_numpys_unique_whether_keys_and_places_fit_in_a_number_or_not(bound):
-    keys = np.random.default_rng(0).integers(0, 50, 1000) * (bound // 50)
-    found = grouped(keys, bound)
-    unique, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    np.testing.assert_array_equal(found.keys, unique)
-    np.testing.assert_array_equal(found.group, inverse)
-    np.testing.assert_array_equal(found.counts, counts)
-    np.testing.assert_array_equal(keys[found.first], unique)

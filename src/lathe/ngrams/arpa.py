@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lathe.core.errors import DataError
-from lathe.ngrams.counts import Numbers
-from lathe.ngrams.model import Floats, Level, NGramModel, begins
-from lathe.ngrams.units import BOS, SPECIAL, AnyUnits, Characters, Ids, Words
+from lathe.ngrams.counts import begins_of
+from lathe.ngrams.model import Floats, Level, NGramModel
+from lathe.ngrams.units import BOS, SPECIAL, AnyUnits, Characters, Ids, Lengths, Words
 
 LN10 = math.log(10)
 NEVER = -99.0
@@ -121,7 +121,7 @@ def _read(lines: _Lines, units: AnyUnits | None) -> NGramModel:
     levels, keys = [_unigrams(parts[0], [numbers[word] for word in words], len(numbers))], [np.arange(len(numbers))]
     for part in parts[1:]:
         level, contexts = _longer(lines, part, numbers, keys)
-        levels[-1] = levels[-1]._replace(first=begins(contexts, len(keys[-2])).astype(np.uint32))
+        levels[-1] = levels[-1]._replace(first=begins_of(contexts, len(keys[-2])))
         levels.append(level)
     levels[-1] = levels[-1]._replace(log_backoff=np.zeros(0, np.float32))
     return NGramModel(units or _units(declared), vocabulary, tuple(levels))
@@ -169,7 +169,7 @@ def _unigrams(part: _Part, ids: list[int], size: int) -> Level:
     return Level(np.arange(size, dtype=np.uint32), log_p, log_backoff, np.zeros(0, np.uint32))
 
 
-def _longer(lines: _Lines, part: _Part, numbers: dict[str, int], keys: list[Numbers]) -> tuple[Level, Ids]:
+def _longer(lines: _Lines, part: _Part, numbers: dict[str, int], keys: list[Lengths]) -> tuple[Level, Ids]:
     """A level without knowledge of the one above, and the rising contexts of its n-grams; its keys join ``keys``."""
     try:
         ids = np.array([[numbers[word] for word in words] for words in part.words], np.int64)

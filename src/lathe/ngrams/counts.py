@@ -1,118 +1,85 @@
-"""Every n-gram of a stream, up to some order, by sorting: one sort of numbers for each order.
+"""Every n-gram of a stream, up to some order, by one counting sort for each order.
 
-V words, M n-grams of an order, L ids of the stream. n-grams are sorted by their words, so that those with the same
-context (all words but the last) stand together.
+Places of a stream that are sorted by the (n-1)-grams that start there, and then by the word before each, are sorted by
+n-grams. So those with the same context (all words but the last) stand together, their last words rising.
+
+An n-gram of the highest order has its count; a shorter one has the number of different words before it (its adjusted
+count), but its count where nothing stands before it: where it begins with ``<s>``.
 """
 
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from lathe.core.errors import DataError
 from lathe.core.native import library
-from lathe.core.native.ngrams import lengthened
-from lathe.ngrams.units import BOS, BREAK, Ids
+from lathe.core.native.ngrams import NGRAM, Places
+from lathe.ngrams.units import BOS, Ids, Lengths
 
-Numbers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+NGrams: TypeAlias = np.ndarray[Any, Any]
+Numbers: TypeAlias = np.ndarray[Any, np.dtype[np.uint32]]
 
 
 class Counts(NamedTuple):
-    """The n-grams of one order."""
+    """The M n-grams of one order, sorted."""
 
-    words: Ids  # [M] the last word
-    contexts: Ids  # [M] its other words, by their place in the order below
-    suffixes: Ids  # [M] all but its first word, by their place in the order below
-    counts: Numbers  # [M] how often it occurs
-    begins: np.ndarray[Any, np.dtype[np.bool_]]  # [M] whether its first word is <s>
-    at: Ids  # [L] the n-gram that starts at each place of the stream; -1 where none does
+    ngrams: NGrams  # [M] NGRAM
+    begins: Numbers  # [contexts + 1] where those with each context begin: each n-gram of the order below
 
 
 def count(stream: Ids, order: int, vocab_size: int) -> list[Counts]:
     """n-grams of 1 to ``order`` words; none goes beyond its text.
 
     >>> bigrams = count(np.array([1, 3, 4, 2, 1, 3, 2], np.int32), 2, 5)[1]
-    >>> bigrams.contexts.tolist(), bigrams.words.tolist(), bigrams.counts.tolist()
-    ([1, 3, 3, 4], [3, 2, 4, 2], [2, 1, 1, 1])
+    >>> bigrams.ngrams[["context", "word", "count"]].tolist()
+    [(1, 3, 2), (3, 2, 1), (3, 4, 1), (4, 2, 1)]
     """
-    levels = [_unigrams(stream, vocab_size)]
-    if library() is not None:
-        return levels + _compiled(stream, order, levels[0])
-    starts = np.flatnonzero(stream != BREAK)  # of the n-grams of the order below
-    for n in range(2, order + 1):
-        starts = starts[starts + n <= len(stream)]
-        last = stream[starts + n - 1]
-        inside = (last != BOS) & (last != BREAK)
-        starts, last = starts[inside], last[inside]
-        levels.append(_longer(levels[-1], starts, last, vocab_size))
+    if len(stream) >= 1 << 31:
+        raise DataError(
+            f"{len(stream):,} words, {(1 << 31) - 1:,} are the most that can be counted; take a part of the text"
+        )
+    places = Places(stream, vocab_size) if library() is not None else PlacesOfNumpy(stream, vocab_size)
+    words = np.zeros(vocab_size, NGRAM)
+    words["word"] = np.arange(vocab_size)
+    words["count"] = places.word_counts
+    levels = [Counts(words, np.array([0, vocab_size], np.uint32))]
+    for _ in range(order - 1):
+        levels.append(Counts(*places.lengthen(levels[-1].ngrams)))
+    words["count"][BOS] = 0  # it is never predicted
     return levels
 
 
-def _unigrams(stream: Ids, vocab_size: int) -> Counts:
-    words = np.arange(vocab_size, dtype=np.int32)
-    nothing = np.zeros(vocab_size, np.int32)
-    counts = np.bincount(stream[stream != BREAK], minlength=vocab_size)
-    return Counts(words, nothing, nothing, counts, words == BOS, stream)
+def begins_of(contexts: Ids | Lengths, size: int) -> Numbers:
+    """Where the n-grams of each context begin, and where the last ones end; ``contexts`` rise.  [size + 1]"""
+    return np.append(0, np.cumsum(np.bincount(contexts, minlength=size))).astype(np.uint32)
 
 
-def _compiled(stream: Ids, order: int, unigrams: Counts) -> list[Counts]:
-    """The same in C, by refining the order of the positions; much faster, since most n-grams are few."""
-    longer: list[Counts] = []
-    shorter = unigrams
-    both = np.sort(stream.astype(np.int64) << 32 | np.arange(len(stream)))
-    positions = (both[np.searchsorted(both, 0) :] & 0xFFFFFFFF).astype(np.int32)
-    starts = np.append(0, np.cumsum(unigrams.counts))
-    for n in range(2, order + 1):
-        found = lengthened(stream, n, positions, starts)
-        positions, starts = found.order, found.starts
-        suffixes = shorter.at[positions[starts[:-1]] + 1]
-        begins = shorter.begins[found.contexts]
-        shorter = Counts(found.words, found.contexts, suffixes, np.diff(starts), begins, found.at)
-        longer.append(shorter)
-    return longer
+class PlacesOfNumpy:
+    """What `lathe.core.native.ngrams.Places` is, without C."""
 
+    def __init__(self, stream: Ids, vocab_size: int) -> None:
+        self._stream = stream
+        order = np.argsort(stream, kind="stable")
+        self._at = order[np.searchsorted(stream[order], 0) :]
+        self._ngrams = stream[self._at].astype(np.int64)  # of each place
+        self._keys, self._base = np.arange(vocab_size), 1  # of each n-gram: its first word and its suffix
+        self.word_counts = np.bincount(self._ngrams, minlength=vocab_size)
 
-def _longer(shorter: Counts, starts: Numbers, last: Ids, vocab_size: int) -> Counts:
-    """n-grams that start at ``starts`` and end in ``last``, whose contexts are known."""
-    keys = shorter.at[starts].astype(np.int64) * vocab_size + last
-    found = grouped(keys, len(shorter.words) * vocab_size)
-    contexts, words = np.divmod(found.keys, vocab_size)
-    first = starts[found.first]
-    at = np.full(len(shorter.at), -1, np.int32)
-    at[starts] = found.group
-    return Counts(
-        words.astype(np.int32),
-        contexts.astype(np.int32),
-        shorter.at[first + 1],
-        found.counts,
-        shorter.begins[contexts],
-        at,
-    )
-
-
-class Grouped(NamedTuple):
-    """The different values of an array, rising."""
-
-    keys: Numbers  # [G]
-    counts: Numbers  # [G]
-    first: Numbers  # [G] a place where each stands
-    group: Ids  # [N] which of them each place holds
-
-
-def grouped(keys: Numbers, bound: int) -> Grouped:
-    """Like ``numpy.unique`` for numbers from 0 to below ``bound``: a key and its place are sorted as one number.
-
-    >>> grouped(np.array([5, 3, 5]), 6).counts.tolist()
-    [1, 2]
-    """
-    bits = max(len(keys) - 1, 0).bit_length()
-    if bound <= 1 << 63 - bits:
-        both = np.sort(keys << bits | np.arange(len(keys)))
-        place, ordered = both & (1 << bits) - 1, both >> bits
-    else:
-        place = np.argsort(keys, kind="stable")
-        ordered = keys[place]
-    is_new = np.ones(len(keys), np.bool_)
-    is_new[1:] = ordered[1:] != ordered[:-1]
-    heads = np.flatnonzero(is_new)
-    group = np.empty(len(keys), np.int32)
-    group[place] = np.cumsum(is_new) - 1
-    return Grouped(ordered[heads], np.diff(heads, append=len(keys)), place[heads], group)
+    def lengthen(self, below: NGrams) -> tuple[NGrams, Numbers]:
+        goes_on = (self._at > 0) & (self._stream[self._at] != BOS) & (self._stream[self._at - 1] >= 0)
+        at, suffixes = self._at[goes_on] - 1, self._ngrams[goes_on]
+        order = np.argsort(self._stream[at], kind="stable")
+        self._at = at[order]
+        keys = self._stream[self._at] * np.int64(len(below)) + suffixes[order]
+        is_new = np.diff(keys, prepend=-1) != 0
+        self._ngrams = np.cumsum(is_new) - 1
+        heads = np.flatnonzero(is_new)
+        first, suffix = np.divmod(keys[heads], len(below))
+        context = np.searchsorted(self._keys, first * self._base + below["context"][suffix])
+        before = np.bincount(suffix, minlength=len(below))
+        below["count"] = np.where(before, before, below["count"])
+        self._keys, self._base = keys[heads], len(below)
+        ngrams = np.empty(len(heads), NGRAM)
+        ngrams["word"], ngrams["context"] = below["word"][suffix], context
+        ngrams["suffix"], ngrams["count"] = suffix, np.diff(heads, append=len(keys))
+        return ngrams, begins_of(context, len(below))

@@ -20,9 +20,9 @@ from lathe.core.native import library
 from lathe.core.native.ngrams import Index
 from lathe.core.recipe import dump, parse
 from lathe.core.runtime import cores
-from lathe.ngrams.counts import Counts, Numbers, count
+from lathe.ngrams.counts import Counts, count
 from lathe.ngrams.kneser_ney import Smoothed, estimate
-from lathe.ngrams.units import BOS, BREAK, TOKENIZER, AnyUnits, Encode, Ids, Pieces, batches
+from lathe.ngrams.units import BOS, BREAK, TOKENIZER, AnyUnits, Encode, Ids, Lengths, Pieces, batches
 
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 Places: TypeAlias = np.ndarray[Any, np.dtype[np.uint32]]
@@ -40,7 +40,7 @@ class Level(NamedTuple):
     log_backoff: Floats  # [M] as a context: the cost of going on with a shorter one; [0] of the highest order
     first: Places  # [M + 1] where the n-grams with this one as their context begin; [0] of the highest order
 
-    def contexts_of_next(self) -> Numbers:
+    def contexts_of_next(self) -> Lengths:
         """The context of each n-gram of the order above."""
         ends = self.first.astype(np.int64)
         return np.repeat(np.arange(len(self.words)), ends[1:] - ends[:-1])
@@ -50,7 +50,7 @@ class Scored(NamedTuple):
     """How likely some texts are."""
 
     total: np.ndarray[Any, np.dtype[np.float64]]  # [texts] sum of log p, in nats
-    items: Numbers  # [texts] words predicted: all and </s>
+    items: Lengths  # [texts] words predicted: all and </s>
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,11 @@ class NGramModel:
     def of_counts(
         cls, units: AnyUnits, vocabulary: tuple[str, ...], counts: Sequence[Counts], smoothed: Sequence[Smoothed]
     ) -> Self:
-        levels = []
-        with np.errstate(divide="ignore"):  # log p(<s>)
-            for n, (level, found) in enumerate(zip(counts, smoothed, strict=True), 1):
-                is_highest = n == len(counts)
-                backoff = np.log(found.backoff[: 0 if is_highest else None]).astype(np.float32)
-                first = np.zeros(0) if is_highest else begins(counts[n].contexts, len(level.words))
-                words, log_p = level.words.astype(np.uint32), np.log(found.p).astype(np.float32)
-                levels.append(Level(words, log_p, backoff, first.astype(np.uint32)))
+        begins = (*(level.begins for level in counts[1:]), np.zeros(0, np.uint32))
+        levels = (
+            Level(level.ngrams["word"].astype(np.uint32), found.log_p, found.log_backoff, first)
+            for level, found, first in zip(counts, smoothed, begins, strict=True)
+        )
         return cls(units, vocabulary, tuple(levels))
 
     @property
@@ -164,7 +161,7 @@ class NGramModel:
                     return
             yield int(place[0])
 
-    def _find(self, n: int, contexts: Numbers, words: Ids | Numbers) -> Numbers:
+    def _find(self, n: int, contexts: Lengths, words: Ids | Lengths) -> Lengths:
         """The (n + 1)-grams of contexts of n words and a word behind each; -1 where there is none."""
         keys, wanted = self._keys[n], contexts * len(self.vocabulary) + words
         if not len(keys):
@@ -177,7 +174,7 @@ class NGramModel:
         return Index(self.levels)
 
     @cached_property
-    def _keys(self) -> list[Numbers]:
+    def _keys(self) -> list[Lengths]:
         """Context and word of each n-gram as one number; they rise."""
         keys = [self.levels[0].words.astype(np.int64)]
         for shorter, level in zip(self.levels, self.levels[1:], strict=False):
@@ -218,11 +215,6 @@ class NGramModel:
         vocabulary = tuple(json.loads((folder / VOCABULARY).read_text("utf-8")))
         table = np.memmap(folder / TABLE, np.uint8, "r")
         return cls(parse(AnyUnits, units), vocabulary, tuple(_levels(table, header["ngrams"])))
-
-
-def begins(contexts: Ids, size: int) -> Numbers:
-    """Where the n-grams of each context begin, and where the last ones end; ``contexts`` rise.  [size + 1]"""
-    return np.append(0, np.cumsum(np.bincount(contexts, minlength=size)))
 
 
 def _levels(table: np.ndarray[Any, np.dtype[np.uint8]], sizes: Sequence[int]) -> Iterator[Level]:

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from lathe.core.errors import DataError
 from lathe.core.native import library
-from lathe.core.native.ngrams import WordTable
+from lathe.core.native.vocabulary import FIRST, WordTable
 from lathe.core.recipe import recipe
 from lathe.core.rows import encode_texts
 
@@ -59,20 +59,19 @@ class Words:
     """Words that the text has less often are unknown, and counted as such."""
 
     def learn(self, texts: Iterable[str]) -> Learnt:
-        known: WordTable | WordNumbers = WordTable() if library() is not None else WordNumbers()
-        chunks = [Read(*known.read(chunk, learns=True)) for chunk in batches(texts)]
-        order, table = _by_frequency(_frequencies(chunks, len(known)), self.min_frequency)
+        known = _no_words()
+        stream = _joined(known.read(chunk, learns=True) for chunk in batches(texts))
+        order, table = _by_frequency(np.bincount(stream, minlength=FIRST)[FIRST:], self.min_frequency)
         names = known.words
-        return Learnt((*SPECIAL, *(names[i] for i in order)), framed(chunks, table))
+        table = np.concatenate([np.arange(FIRST, dtype=np.int32), table])
+        return Learnt((*SPECIAL, *map(names.__getitem__, order)), table[stream])
 
     def encoder(self, vocabulary: Sequence[str]) -> Encode:
-        names = vocabulary[EOS + 1 :]
-        known: WordTable | WordNumbers = WordTable() if library() is not None else WordNumbers()
-        known.read([" ".join(names)], learns=True)
-        if known.words != list(names):
+        known = _no_words()
+        known.read([" ".join(vocabulary[FIRST:])], learns=True)
+        if known.words != list(vocabulary[FIRST:]):
             raise DataError("the vocabulary has words with white space in them, or one twice: these are no words")
-        table = np.append(np.arange(EOS + 1, len(vocabulary)), UNK).astype(np.int32)  # the last: -1, an unknown word
-        return lambda texts: framed((Read(*known.read(chunk, learns=False)) for chunk in batches(texts)), table)
+        return lambda texts: _joined(known.read(chunk, learns=False) for chunk in batches(texts))
 
     def split(self, text: str) -> list[str]:
         """The text of each unit."""
@@ -153,7 +152,11 @@ def framed(chunks: Iterable[Read], table: Ids | None = None) -> Ids:
     >>> framed([Read(np.array([7, 8, 9], np.int32), np.array([1, 0, 2]))]).tolist()
     [1, 7, 2, 1, 2, 1, 8, 9, 2]
     """
-    return np.concatenate([np.zeros(0, np.int32), *(_framed(chunk, table) for chunk in chunks)])
+    return _joined(_framed(chunk, table) for chunk in chunks)
+
+
+def _joined(streams: Iterable[Ids]) -> Ids:
+    return np.concatenate([np.zeros(0, np.int32), *streams])
 
 
 def _framed(chunk: Read, table: Ids | None) -> Ids:
@@ -176,24 +179,23 @@ def is_restored(engine: Tokenizer, text: str) -> bool:
 
 
 class WordNumbers:
-    """What `lathe.core.native.ngrams.WordTable` is, in Python."""
+    """What `lathe.core.native.vocabulary.WordTable` is, in Python."""
 
     def __init__(self) -> None:
-        self._numbers: defaultdict[str, int] = defaultdict(count().__next__)
+        self._numbers: defaultdict[str, int] = defaultdict(count(FIRST).__next__)
 
-    def read(self, texts: Sequence[str], learns: bool) -> tuple[Ids, Lengths]:
-        words = [text.split() for text in texts]
-        lengths = np.fromiter(map(len, words), np.int64, len(words))
-        number = self._numbers.__getitem__ if learns else lambda word: self._numbers.get(word, -1)
-        flat = map(number, chain.from_iterable(words))
-        return np.fromiter(flat, np.int32, int(lengths.sum())), lengths
+    def read(self, texts: Sequence[str], learns: bool) -> Ids:
+        number = self._numbers.__getitem__ if learns else lambda word: self._numbers.get(word, UNK)
+        words = (chain((BOS,), map(number, text.split()), (EOS,)) for text in texts)
+        return np.fromiter(chain.from_iterable(words), np.int32)
 
     @property
     def words(self) -> list[str]:
         return list(self._numbers)
 
-    def __len__(self) -> int:
-        return len(self._numbers)
+
+def _no_words() -> WordTable | WordNumbers:
+    return WordTable() if library() is not None else WordNumbers()
 
 
 def _read_characters(texts: Iterable[str]) -> Iterator[Read]:
@@ -249,10 +251,10 @@ def _frequencies(chunks: Iterable[Read], size: int) -> Lengths:
 
 def _by_frequency(frequencies: Lengths, least: int) -> tuple[list[int], Ids]:
     """The numbers that occur often enough, the most frequent first, and the id of every number."""
-    order = np.argsort(-frequencies, kind="stable")
-    order = order[: int((frequencies >= least).sum())]
+    order = np.sort(-frequencies << 32 | np.arange(len(frequencies))) & 0xFFFFFFFF
+    order = order[: np.count_nonzero(frequencies >= least)]
     table = np.full(len(frequencies), UNK, np.int32)
-    table[order] = np.arange(EOS + 1, EOS + 1 + len(order))
+    table[order] = np.arange(FIRST, FIRST + len(order))
     return order.tolist(), table
 
 

@@ -25,7 +25,8 @@ FUNCTIONS = (
     *("bias_activate", "bias_activate_backward", "add_norm", "add_norm_backward", "sum_tokens"),
     *("products", "product_by_weight", "product_for_weight"),
     *("repeated_ngrams", "tally_words"),
-    *("read_words", "place_words", "lengthen_ngrams", "smooth_ngrams", "index_ngrams", "score_ngrams"),
+    *("read_words", "move_words", "score_ngrams"),
+    *("tally_ngrams", "place_words", "lengthen_ngrams", "tally_counts", "smooth_ngrams", "index_ngrams"),
     *("shingles", "minima", "shared_values"),
 )
 """What the library must have: a compiler that makes no working library is found out when it is loaded."""

@@ -1,5 +1,5 @@
-/* n-grams: words of texts as numbers, positions sorted by the n-grams that start there, and their probabilities found
-   in hash tables. Words of a stream are numbers; 1 begins a text, and a negative one is no word. */
+/* n-grams: places of a stream sorted by the n-grams that start there, probabilities of these, and tables where a stream
+   finds them. Words of a stream are numbers; 1 begins a text, and a negative one is no word. */
 
 #include <stdint.h>
 #include <string.h>
@@ -9,214 +9,179 @@
 #define BATCH 256
 #define ODD 0x9e3779b97f4a7c15ULL
 
-/* ---- words to numbers */
-
-typedef struct {
-    uint32_t tag; /* of the hash */
-    int32_t word; /* its number and 1; 0 where there is none */
-} slot;
-
-typedef struct {
-    const uint8_t *text; /* texts, one behind the other */
-    const int64_t *ends; /* [texts] */
-    int64_t texts, done; /* how many there are, and have been read */
-    int32_t *ids;        /* of their words */
-    int64_t *lengths;    /* [texts] words of each */
-    uint8_t *names;      /* the known words, one behind the other */
-    int64_t *name_ends;  /* [most + 1], the first is 0 */
-    int64_t known, most; /* how many there are and may be; a new word is learnt where these differ ... */
-    int64_t learns;      /* ... and this is 1; otherwise it is -1 */
-    slot *slots;
-    int64_t size; /* a power of two, twice `most` or more */
-} reading;
-
-/* Bytes of the white space at `at`, as Python's str.split() sees it. */
-static inline int space(const uint8_t *at, const uint8_t *end) {
-    if (*at <= 0x20) return *at == 0x20 || (*at >= 9 && *at <= 13) || (*at >= 0x1c);
-    if (*at < 0xc2) return 0;
-    if (*at == 0xc2) return end - at > 1 && (at[1] == 0x85 || at[1] == 0xa0) ? 2 : 0;
-    if (*at > 0xe3 || *at < 0xe1 || end - at < 3) return 0;
-    if (*at == 0xe1) return at[1] == 0x9a && at[2] == 0x80 ? 3 : 0;
-    if (*at == 0xe3) return at[1] == 0x80 && at[2] == 0x80 ? 3 : 0;
-    if (at[1] == 0x81) return at[2] == 0x9f ? 3 : 0;
-    return at[1] == 0x80 && (at[2] <= 0x8a || at[2] == 0xa8 || at[2] == 0xa9 || at[2] == 0xaf) ? 3 : 0;
-}
-
-static inline uint64_t hash_of(const uint8_t *word, int64_t length) {
-    uint64_t hash = (uint64_t)length * ODD, part;
-    for (; length >= 8; word += 8, length -= 8) {
-        memcpy(&part, word, 8);
-        hash = (hash ^ part) * ODD;
-        hash ^= hash >> 32;
-    }
-    part = 0;
-    memcpy(&part, word, (size_t)length);
-    hash = (hash ^ part) * ODD;
-    return hash ^ hash >> 29;
-}
-
-static inline slot *place_of(const reading *of, const uint8_t *word, int64_t length, uint64_t hash) {
-    uint32_t tag = (uint32_t)(hash >> 32);
-    for (int64_t at = (int64_t)hash & (of->size - 1);; at = (at + 1) & (of->size - 1)) {
-        slot *found = &of->slots[at];
-        if (!found->word) return found;
-        const int64_t *range = &of->name_ends[found->word - 1];
-        if (found->tag == tag && range[1] - range[0] == length && !memcmp(of->names + range[0], word, (size_t)length))
-            return found;
-    }
-}
-
-static inline void take(slot *at, uint64_t hash, int64_t word) { *at = (slot){(uint32_t)(hash >> 32), (int32_t)word + 1}; }
-
-/* Fill larger slots with the words that are known. */
-void place_words(const reading *of) {
-    for (int64_t word = 0; word < of->known; word++) {
-        const uint8_t *name = of->names + of->name_ends[word];
-        int64_t length = of->name_ends[word + 1] - of->name_ends[word];
-        uint64_t hash = hash_of(name, length);
-        take(place_of(of, name, length, hash), hash, word);
-    }
-}
-
-/* Read texts until the end, or until there is no room for the new words of one: `done` says how far. */
-void read_words(reading *of) {
-    int32_t *out = of->ids;
-    for (; of->done < of->texts; of->done++) {
-        int32_t *start = out;
-        const uint8_t *at = of->text + (of->done ? of->ends[of->done - 1] : 0), *end = of->text + of->ends[of->done];
-        while (at < end) {
-            int skip = space(at, end);
-            if (skip) {
-                at += skip;
-                continue;
-            }
-            const uint8_t *word = at;
-            do at++;
-            while (at < end && !space(at, end));
-            uint64_t hash = hash_of(word, at - word);
-            slot *found = place_of(of, word, at - word, hash);
-            if (!found->word && of->learns) {
-                if (of->known == of->most) return;
-                memcpy(of->names + of->name_ends[of->known], word, (size_t)(at - word));
-                of->name_ends[of->known + 1] = of->name_ends[of->known] + (at - word);
-                take(found, hash, of->known++);
-            }
-            *out++ = found->word - 1;
-        }
-        of->lengths[of->done] = out - start;
-    }
-}
-
 /* ---- n-grams of a stream */
 
-static void sort(uint64_t *keys, int64_t count) {
-    while (count > 16) {
-        uint64_t a = keys[0], b = keys[count / 2], c = keys[count - 1];
-        uint64_t pivot = a < b ? (b < c ? b : a < c ? c : a) : (a < c ? a : b < c ? c : b);
-        int64_t left = 0, right = count - 1;
-        for (;; left++, right--) {
-            while (keys[left] < pivot) left++;
-            while (keys[right] > pivot) right--;
-            if (left >= right) break;
-            uint64_t swapped = keys[left];
-            keys[left] = keys[right], keys[right] = swapped;
-        }
-        sort(keys, left);
-        keys += left, count -= left;
-    }
-    for (int64_t i = 1; i < count; i++) {
-        uint64_t key = keys[i];
-        int64_t at = i;
-        for (; at && keys[at - 1] > key; at--) keys[at] = keys[at - 1];
-        keys[at] = key;
-    }
-}
+typedef struct {
+    int32_t word;    /* the last */
+    int32_t context; /* all words but the last: its number among the (n-1)-grams */
+    int32_t suffix;  /* all words but the first */
+    int32_t count;   /* how often; of one that becomes longer how many words stand before it */
+} ngram;
+
+typedef struct {
+    uint32_t at, ngram; /* where one starts in the stream, and its number */
+} place;
+
+typedef struct {
+    uint32_t places, ngrams; /* of some n-grams with the same first word: how many, and then where the next ones go */
+    uint32_t last;           /* (n-1)-gram in the last of them, and 1; 0 where there is none */
+} bucket;
 
 typedef struct {
     const int32_t *stream;
-    int64_t length, n;
-    const int32_t *order;  /* positions, sorted by the (n-1)-grams that start there */
-    const int64_t *starts; /* [groups + 1] where each (n-1)-gram begins in it */
-    int64_t groups;
-    uint64_t *keys;      /* [positions] */
-    int32_t *new_order;  /* [positions] those where n-grams start, sorted by them */
-    int64_t *new_starts; /* [positions + 1] */
-    int32_t *contexts;   /* [positions] of each n-gram: all its words but the last, as a group */
-    int32_t *words;      /* [positions] its last word */
-    int32_t *at;         /* [length] the n-gram that starts at a position; -1 where none does */
-    int64_t found;       /* n-grams */
-} refinement;
+    const place *from; /* sorted by their (n-1)-grams; NULL: all of the stream, to be sorted by words */
+    int64_t count;     /* of `from` */
+    int32_t *firsts;   /* [count] the words before them; negative where no n-gram starts */
+    int64_t vocabulary, parts;
+    bucket *buckets; /* [parts, vocabulary] */
+    int64_t *starts; /* [vocabulary + 1] where the n-grams with each first word begin in `to` */
+    int64_t *heads;  /* [vocabulary + 1] the first n-gram with each first word */
+    int64_t *lower;  /* [vocabulary + 1] the first (n-1)-gram */
+    place *to;       /* sorted by their n-grams */
+    ngram *below, *ngrams;
+    uint32_t *begins; /* [(n-1)-grams] the first n-gram that has each as its context */
+} lengthening;
 
-/* n-grams from (n-1)-grams: those that start alike are sorted by their last word, and then by their position. */
-void lengthen_ngrams(refinement *of) {
-#pragma omp parallel for schedule(dynamic, 1024)
-    for (int64_t g = 0; g < of->groups; g++) {
-        int64_t start = of->starts[g], end = of->starts[g + 1];
-        for (int64_t i = start; i < end; i++) {
-            int64_t last = of->order[i] + of->n - 1;
-            int32_t word = last < of->length ? of->stream[last] : -1;
-            uint64_t key = word < 0 || word == BEGIN ? UINT32_MAX : (uint64_t)word; /* it ends before: to the back */
-            of->keys[i] = key << 32 | (uint32_t)of->order[i];
-        }
-        if (end - start > 1) sort(of->keys + start, end - start);
+/* Where a part of `from` begins: never inside an (n-1)-gram. */
+static int64_t edge(const lengthening *of, int64_t part) {
+    int64_t at = of->count * part / of->parts;
+    if (of->from) while (at && at < of->count && of->from[at].ngram == of->from[at - 1].ngram) at++;
+    return at;
+}
+
+static inline int32_t word_before(const lengthening *of, int64_t i) {
+    if (!of->from) return of->stream[i];
+    uint32_t at = of->from[i].at;
+    return at && of->stream[at] != BEGIN ? of->stream[at - 1] : -1;
+}
+
+static void tally(const lengthening *of, bucket *buckets, int64_t start, int64_t end) {
+    for (int64_t i = start; i < end; i++) of->firsts[i] = word_before(of, i);
+    for (int64_t i = start; i < end; i++) {
+        if (of->firsts[i] < 0) continue;
+        bucket *into = &buckets[of->firsts[i]];
+        uint32_t last = of->from ? of->from[i].ngram + 1 : 1;
+        into->places++;
+        into->ngrams += into->last != last;
+        into->last = last;
     }
-    int64_t kept = 0, found = 0;
-    for (int64_t g = 0; g < of->groups; g++) {
-        uint32_t before = UINT32_MAX;
-        for (int64_t i = of->starts[g]; i < of->starts[g + 1]; i++) {
-            uint32_t word = (uint32_t)(of->keys[i] >> 32), position = (uint32_t)of->keys[i];
-            if (word == UINT32_MAX) break;
-            if (word != before) {
-                of->new_starts[found] = kept, of->contexts[found] = (int32_t)g, of->words[found] = (int32_t)word;
-                found++;
-                before = word;
-            }
-            of->new_order[kept++] = (int32_t)position;
-            of->at[position] = (int32_t)(found - 1);
+}
+
+/* Places that are sorted by (n-1)-grams, and then by the word before each, are sorted by n-grams: a counting sort, whose
+   first half this is. In a bucket the same n-grams stand together. */
+void tally_ngrams(const lengthening *of) {
+    int64_t size = of->vocabulary;
+    memset(of->buckets, 0, (size_t)(of->parts * size) * sizeof *of->buckets);
+#pragma omp parallel for
+    for (int64_t part = 0; part < of->parts; part++)
+        tally(of, of->buckets + part * size, edge(of, part), edge(of, part + 1));
+    bucket total = {0, 0, 0};
+    for (int64_t word = 0; word < size; word++) {
+        of->starts[word] = total.places, of->heads[word] = total.ngrams;
+        for (int64_t part = 0; part < of->parts; part++) {
+            bucket *one = &of->buckets[part * size + word], next = total;
+            total.places += one->places, total.ngrams += one->ngrams;
+            *one = next;
         }
     }
-    of->new_starts[found] = kept;
-    of->found = found;
+    of->starts[size] = total.places, of->heads[size] = total.ngrams;
+}
+
+void place_words(const lengthening *of) {
+#pragma omp parallel for
+    for (int64_t part = 0; part < of->parts; part++) {
+        bucket *buckets = of->buckets + part * of->vocabulary;
+        for (int64_t i = edge(of, part), end = edge(of, part + 1); i < end; i++)
+            if (of->firsts[i] >= 0)
+                of->to[buckets[of->firsts[i]].places++] = (place){(uint32_t)i, (uint32_t)of->firsts[i]};
+    }
+}
+
+/* The second half, for some of the (n-1)-grams. Contexts are those of the suffixes, for the time being. */
+static void place_ngrams(const lengthening *of, bucket *buckets, int64_t start, int64_t end) {
+    int64_t last = -1;
+    for (int64_t i = start; i < end; i++) {
+        if (of->firsts[i] < 0) continue;
+        bucket *into = &buckets[of->firsts[i]];
+        uint32_t suffix = of->from[i].ngram;
+        ngram *below = &of->below[suffix];
+        if (last != suffix) below->count = 0, last = suffix;
+        if (into->last != suffix + 1) {
+            into->last = suffix + 1;
+            below->count++;
+            of->ngrams[into->ngrams++] = (ngram){below->word, below->context, (int32_t)suffix, 0};
+        }
+        of->ngrams[into->ngrams - 1].count++;
+        of->to[into->places++] = (place){of->from[i].at - 1, into->ngrams - 1};
+    }
+}
+
+/* The contexts of n-grams with one first word, which are sorted by their suffixes: (n-1)-grams with this first word. */
+static void find_contexts(const lengthening *of, int64_t word) {
+    int64_t context = of->lower[word], end = of->lower[word + 1];
+    if (context == end) return;
+    of->begins[context] = (uint32_t)of->heads[word];
+    for (int64_t i = of->heads[word]; i < of->heads[word + 1]; i++) {
+        while (of->below[context].suffix != of->ngrams[i].context) of->begins[++context] = (uint32_t)i;
+        of->ngrams[i].context = (int32_t)context;
+    }
+    while (++context < end) of->begins[context] = (uint32_t)of->heads[word + 1];
+}
+
+void lengthen_ngrams(const lengthening *of) {
+#pragma omp parallel
+    {
+#pragma omp for
+        for (int64_t part = 0; part < of->parts; part++)
+            place_ngrams(of, of->buckets + part * of->vocabulary, edge(of, part), edge(of, part + 1));
+#pragma omp for schedule(dynamic, 64)
+        for (int64_t word = 0; word < of->vocabulary; word++) find_contexts(of, word);
+    }
 }
 
 /* ---- smoothing */
 
+/* How many n-grams have the counts 1, 2, 3 and 4. */
+void tally_counts(const ngram *ngrams, int64_t size, int64_t *tally) {
+    int64_t one = 0, two = 0, three = 0, four = 0;
+#pragma omp parallel for reduction(+ : one, two, three, four)
+    for (int64_t i = 0; i < size; i++) {
+        int32_t count = ngrams[i].count;
+        one += count == 1, two += count == 2, three += count == 3, four += count == 4;
+    }
+    tally[0] = one, tally[1] = two, tally[2] = three, tally[3] = four;
+}
+
 typedef struct {
-    const int64_t *counts;   /* [M] adjusted */
-    const int32_t *contexts; /* [M] rising */
-    const int32_t *suffixes; /* [M] */
-    int64_t ngrams;
+    const ngram *ngrams;    /* [M] */
+    const uint32_t *begins; /* [contexts + 1] */
+    int64_t contexts;
     const double *discounts; /* for counts of 0, 1, 2, and 3 or more */
-    const double *lower;     /* p of suffixes */
-    double *p;               /* [M] */
-    double *gamma;           /* of contexts */
+    const float *lower;      /* p of suffixes */
+    float *p;                /* [M] */
+    float *gamma;            /* [contexts] */
 } smoothing;
 
-static inline double discount(const smoothing *of, int64_t i) { return of->discounts[of->counts[i] < 3 ? of->counts[i] : 3]; }
+static inline double discount(const smoothing *of, int64_t i) {
+    return of->discounts[of->ngrams[i].count < 3 ? of->ngrams[i].count : 3];
+}
 
-/* The first n-gram from `at` on that has another context than the one before it. */
-static inline int64_t boundary(const smoothing *of, int64_t at) {
-    if (at >= of->ngrams) return of->ngrams;
-    while (at && at < of->ngrams && of->contexts[at] == of->contexts[at - 1]) at++;
-    return at;
+static inline void smooth(const smoothing *of, int64_t context) {
+    int64_t start = of->begins[context], end = of->begins[context + 1];
+    double total = 0, taken = 0;
+    for (int64_t i = start; i < end; i++) {
+        total += of->ngrams[i].count;
+        taken += discount(of, i);
+    }
+    double gamma = start < end ? taken / total : 1;
+    of->gamma[context] = (float)gamma;
+    for (int64_t i = start; i < end; i++)
+        of->p[i] = (float)((of->ngrams[i].count - discount(of, i)) / total + gamma * of->lower[of->ngrams[i].suffix]);
 }
 
 void smooth_ngrams(const smoothing *of) {
-    const int64_t step = 1 << 14;
-#pragma omp parallel for schedule(dynamic, 4)
-    for (int64_t part = 0; part < of->ngrams; part += step) {
-        int64_t stop = boundary(of, part + step);
-        for (int64_t start = boundary(of, part), end; start < stop; start = end) {
-            double total = 0, taken = 0;
-            for (end = start; end < of->ngrams && of->contexts[end] == of->contexts[start]; end++) {
-                total += (double)of->counts[end];
-                taken += discount(of, end);
-            }
-            double gamma = of->gamma[of->contexts[start]] = taken / total;
-            for (int64_t i = start; i < end; i++)
-                of->p[i] = ((double)of->counts[i] - discount(of, i)) / total + gamma * of->lower[of->suffixes[i]];
-        }
-    }
+#pragma omp parallel for schedule(dynamic, 256)
+    for (int64_t context = 0; context < of->contexts; context++) smooth(of, context);
 }
 
 /* ---- probabilities of a stream */

@@ -1,108 +1,80 @@
-"""The C side of n-gram models (`ngrams.c`): words to numbers, longer n-grams from shorter, log probabilities."""
+"""The C side of n-gram models (`ngrams.c`); ask `library` first whether there is any."""
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from lathe.core.native.compiled import library
+from lathe.core.native.arrays import Array, at, call
+from lathe.core.native.calls import operations
+from lathe.core.runtime import cores
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 LONGEST = 32
+NGRAM = np.dtype([("word", np.int32), ("context", np.int32), ("suffix", np.int32), ("count", np.int32)])
+"""Its last word; all but the last and all but the first, as numbers of n-grams of the order below; its count."""
+_PLACE = np.dtype([("at", np.uint32), ("ngram", np.uint32)])
+_BUCKET = np.dtype([("places", np.uint32), ("ngrams", np.uint32), ("last", np.uint32)])
 _ENTRY = np.dtype([("context", np.uint32), ("word", np.uint32), ("log_p", np.float32), ("log_backoff", np.float32)])
-_FIRST_WORDS = 1 << 14
 
 
-class WordTable:
-    """Numbers of words, in the order in which they come; a word that is not known has -1, or gets the next number."""
+class Places:
+    """Where the n-grams of one order start in a stream, sorted by them: at first words, then longer and longer ones."""
 
-    def __init__(self) -> None:
-        self._names, self._ends = np.empty(1 << 16, np.uint8), np.zeros(_FIRST_WORDS + 1, np.int64)
-        self._slots = np.zeros(2 * _FIRST_WORDS, np.int64)
-        self._known = 0
+    def __init__(self, stream: Array, vocab_size: int) -> None:
+        parts = min(cores(), 1 + len(stream) // vocab_size)
+        self._now, self._next = np.empty(len(stream), _PLACE), np.empty(len(stream), _PLACE)
+        self._scratch = np.empty(len(stream), np.int32), np.empty((parts, vocab_size), _BUCKET)
+        firsts, buckets = map(at, self._scratch)
+        self._stream, self._call = (
+            stream,
+            _Lengthening(
+                stream=at(stream), count=len(stream), firsts=firsts, vocabulary=vocab_size, parts=parts, buckets=buckets
+            ),
+        )
+        starts = self._tally()
+        call("place_words", self._call)
+        self._heads = np.arange(vocab_size + 1)
+        self._turn(starts)
+        self.word_counts: Array = np.diff(starts)
 
-    def read(self, texts: Sequence[str], learns: bool) -> tuple[Array, Array]:
-        """The words of some texts, which stand between white space: ids [words], and how many each has [texts].
+    def lengthen(self, below: Array) -> tuple[Array, Array]:
+        """n-grams from (n-1)-grams, and where those of each context begin.  [M] NGRAM, [contexts + 1] uint32
 
-        Texts may be read in several threads where nothing is learnt.
+        The counts of those (n-1)-grams that have words before them become the number of these words.
         """
-        parts = [text.encode("utf-8", "surrogatepass") for text in texts]
-        ends = np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)))
-        content = b"".join(parts)
-        if learns:
-            self._make_room(len(content))
-        lengths, ids = np.empty(len(parts), np.int64), np.empty(len(content) // 2 + len(parts) + 1, np.int32)
-        call = _Reading(content, _at(ends), len(parts), 0, _at(ids), _at(lengths), learns=learns)
-        while True:
-            self._describe(call)
-            _called("read_words", call)
-            self._known = call.known
-            if call.done == len(parts):
-                return ids[: int(lengths.sum())], lengths
-            call.ids = _at(ids[int(lengths[: call.done].sum()) :])
-            self._grow()
+        lower, starts = self._heads, self._tally()
+        ngrams, begins = np.empty(self._heads[-1], NGRAM), np.empty(len(below) + 1, np.uint32)
+        for name, array in (("lower", lower), ("below", below), ("ngrams", ngrams), ("begins", begins)):
+            setattr(self._call, name, at(array))
+        call("lengthen_ngrams", self._call)
+        begins[-1] = len(ngrams)
+        self._turn(starts)
+        return ngrams, begins
 
-    @property
-    def words(self) -> list[str]:
-        """All that is known, by number."""
-        names, ends = self._names.tobytes(), self._ends[: self._known + 1].tolist()
-        pairs = zip(ends, ends[1:], strict=False)
-        return [names[start:end].decode("utf-8", "surrogatepass") for start, end in pairs]
+    def _tally(self) -> Array:
+        starts, self._heads = (np.empty(self._call.vocabulary + 1, np.int64) for _ in range(2))
+        self._call.starts, self._call.heads, self._call.to = at(starts), at(self._heads), at(self._next)
+        call("tally_ngrams", self._call)
+        return starts
 
-    def __len__(self) -> int:
-        return self._known
-
-    def _describe(self, call: "_Reading") -> None:
-        call.names, call.name_ends, call.slots = _at(self._names), _at(self._ends), _at(self._slots)
-        call.known, call.most, call.size = self._known, len(self._ends) - 1, len(self._slots)
-
-    def _make_room(self, more: int) -> None:
-        used = int(self._ends[self._known])
-        if len(self._names) < used + more:
-            self._names = np.concatenate([self._names[:used], np.empty(used + 2 * more, np.uint8)])
-
-    def _grow(self) -> None:
-        self._ends = np.concatenate([self._ends, np.zeros(3 * (len(self._ends) - 1), np.int64)])
-        self._slots = np.zeros(4 * len(self._slots), np.int64)
-        call = _Reading()
-        self._describe(call)
-        _called("place_words", call)
+    def _turn(self, starts: Array) -> None:
+        self._now, self._next = self._next, self._now
+        setattr(self._call, "from", at(self._now))
+        self._call.count = int(starts[-1])
 
 
-class Lengthened(NamedTuple):
-    """The n-grams of one order, sorted."""
-
-    words: Array  # [M]
-    contexts: Array  # [M]
-    order: Array  # [positions] where they start
-    starts: Array  # [M + 1] where each begins in ``order``
-    at: Array  # [L] the n-gram that starts at each position; -1 where none does
+def counts_of_counts(ngrams: Array) -> Array:
+    """How many n-grams have the counts 1, 2, 3 and 4."""
+    tally = np.empty(4, np.int64)
+    operations().tally_counts(at(ngrams), ctypes.c_int64(len(ngrams)), at(tally))
+    return tally
 
 
-def lengthened(stream: Array, n: int, order: Array, starts: Array) -> Lengthened:
-    """n-grams of a stream from its (n-1)-grams: positions sorted by them, and where each begins."""
-    size = len(order)
-    keys, new_order = np.empty(size, np.uint64), np.empty(size, np.int32)
-    new_starts, contexts, words = np.empty(size + 1, np.int64), np.empty(size, np.int32), np.empty(size, np.int32)
-    at = np.full(len(stream), -1, np.int32)
-    inner = (_at(stream), len(stream), n, _at(order), _at(starts), len(starts) - 1)
-    arrays: tuple[Array, ...] = (keys, new_order, new_starts, contexts, words, at)
-    call = _Refinement(*inner, *map(_at, arrays))
-    _called("lengthen_ngrams", call)
-    found = int(call.found)
-    return Lengthened(words[:found], contexts[:found], new_order[: new_starts[found]], new_starts[: found + 1], at)
-
-
-def smoothed(
-    counts: Array, contexts: Array, suffixes: Array, discounts: Array, lower: Array, size: int
-) -> tuple[Array, Array]:
-    """p of n-grams whose contexts rise, and the weight that each of ``size`` contexts gives to shorter ones."""
-    p, gamma = np.empty(len(counts)), np.ones(size)
-    call = _Smoothing(
-        _at(counts), _at(contexts), _at(suffixes), len(counts), _at(discounts), _at(lower), _at(p), _at(gamma)
-    )
-    _called("smooth_ngrams", call)
+def smoothed(ngrams: Array, begins: Array, discounts: Array, lower: Array) -> tuple[Array, Array]:
+    """p of n-grams, and the weight that each context gives to shorter ones.  float32"""
+    p, gamma = np.empty(len(ngrams), np.float32), np.empty(len(begins) - 1, np.float32)
+    results = map(at, (discounts, lower, p, gamma))
+    call("smooth_ngrams", _Smoothing(at(ngrams), at(begins), len(gamma), *results))
     return p, gamma
 
 
@@ -116,11 +88,9 @@ class Index:
         for (_, _, _, first), (words, log_p, log_backoff, _) in zip(levels, levels[1:], strict=False):
             table = np.empty(1 << (len(words) * 3 // 2).bit_length(), _ENTRY)
             own = np.empty(len(words), np.uint32)
-            backoff = _at(log_backoff) if len(log_backoff) else None
-            call = _Indexing(
-                _at(first), _at(places), _at(words), _at(log_p), backoff, len(places), _at(table), len(table), _at(own)
-            )
-            _called("index_ngrams", call)
+            backoff = at(log_backoff) if len(log_backoff) else None
+            arrays = at(first), at(places), at(words), at(log_p), backoff
+            call("index_ngrams", _Indexing(*arrays, len(places), at(table), len(table), at(own)))
             self._tables.append(table)
             places = own
 
@@ -128,40 +98,27 @@ class Index:
         """log p of each word of an int32 stream.  [L]"""
         scores = np.empty(len(stream), np.float32)
         _, log_p, log_backoff, _ = self._unigrams
-        call = _Scoring(_at(stream), len(stream), 1 + len(self._tables), _at(scores), _at(log_p), _at(log_backoff))
+        scoring = _Scoring(at(stream), len(stream), 1 + len(self._tables), at(scores), at(log_p), at(log_backoff))
         for number, table in enumerate(self._tables):
-            call.tables[number], call.sizes[number] = table.ctypes.data, len(table)
-        _called("score_ngrams", call)
+            scoring.tables[number], scoring.sizes[number] = table.ctypes.data, len(table)
+        call("score_ngrams", scoring)
         return scores
 
 
-class _Reading(ctypes.Structure):
-    """`reading` in ngrams.c."""
-
-    _fields_ = (
-        ("text", ctypes.c_char_p),
-        ("ends", ctypes.c_void_p),
-        ("texts", ctypes.c_int64),
-        ("done", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("ids", "lengths", "names", "name_ends")),
-        *((name, ctypes.c_int64) for name in ("known", "most", "learns")),
-        ("slots", ctypes.c_void_p),
-        ("size", ctypes.c_int64),
-    )
-
-
-class _Refinement(ctypes.Structure):
-    """`refinement` in ngrams.c."""
+class _Lengthening(ctypes.Structure):
+    """`lengthening` in ngrams.c."""
 
     _fields_ = (
         ("stream", ctypes.c_void_p),
-        ("length", ctypes.c_int64),
-        ("n", ctypes.c_int64),
-        ("order", ctypes.c_void_p),
-        ("starts", ctypes.c_void_p),
-        ("groups", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("keys", "new_order", "new_starts", "contexts", "words", "at")),
-        ("found", ctypes.c_int64),
+        ("from", ctypes.c_void_p),
+        ("count", ctypes.c_int64),
+        ("firsts", ctypes.c_void_p),
+        ("vocabulary", ctypes.c_int64),
+        ("parts", ctypes.c_int64),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("buckets", "starts", "heads", "lower", "to", "below", "ngrams", "begins")
+        ),
     )
 
 
@@ -169,8 +126,9 @@ class _Smoothing(ctypes.Structure):
     """`smoothing` in ngrams.c."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("counts", "contexts", "suffixes")),
-        ("ngrams", ctypes.c_int64),
+        ("ngrams", ctypes.c_void_p),
+        ("begins", ctypes.c_void_p),
+        ("contexts", ctypes.c_int64),
         *((name, ctypes.c_void_p) for name in ("discounts", "lower", "p", "gamma")),
     )
 
@@ -198,15 +156,3 @@ class _Scoring(ctypes.Structure):
         ("tables", ctypes.c_void_p * (LONGEST - 1)),
         ("sizes", ctypes.c_int64 * (LONGEST - 1)),
     )
-
-
-def _called(name: str, call: ctypes.Structure) -> None:
-    compiled = library()
-    if compiled is None:
-        raise RuntimeError(f"{name} is called without compiled operations")
-    getattr(compiled, name)(ctypes.byref(call))
-
-
-def _at(array: Array) -> int:
-    """Where a contiguous array begins; whoever calls keeps it alive."""
-    return int(array.ctypes.data)
