@@ -107,10 +107,11 @@ def paced(name: str, values: dict[str, Any], folder: Path, seconds: float) -> di
     return told | made["scores"]
 
 
-def toml(values: dict[str, Any]) -> str:
-    """Tables of plain values, as JSON writes them."""
+def toml(values: dict[str, Any], above: str = "") -> str:
+    """Tables of plain values, as JSON writes them, and of tables."""
     flat = [f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, dict)]
-    tables = [f"[{key}]\n{toml(value)}" for key, value in values.items() if isinstance(value, dict)]
+    below = {f"{above}{key}": value for key, value in values.items() if isinstance(value, dict)}
+    tables = [f"[{name}]\n{toml(value, f'{name}.')}" for name, value in below.items()]
     return "\n".join([*flat, *tables]) + "\n"
 
 

@@ -27,6 +27,9 @@ VERBS = {
     "mix": Verb(
         "lathe.pretrain.mixture", "join a network and an n-gram model of its tokenizer into one", ("network", "ngram")
     ),
+    "hybrid": Verb(
+        "lathe.pretrain.hybrid", "count n-grams and train a network beside them: one language model of both"
+    ),
     "perplexity": Verb(
         "lathe.evaluate.language",
         "score language models of any kind on one text, side by side",

@@ -112,3 +112,14 @@ def test_special_tokens_of_a_tokenizer_are_no_words(pieces):
 def test_a_folder_without_a_tokenizer_is_named(tmp_path):
     with pytest.raises(DataError, match="no tokenizer.json"):
         Pieces(tokenizer=tmp_path).learn(["a"])
+
+
+def test_all_distributions_of_a_stream_are_those_of_its_contexts(units):
+    model = NGramModel.learn(TEXTS, 3, units)
+    stream = np.append(model.encode(["the film is 很坏", "", "plot plot"]), [BREAK, *model.encode(["good"])[1:3]])
+    found = model.log_distributions(stream.astype(np.int32))
+    for place in range(len(stream)):
+        start = max(at for at in range(place + 1) if at == 0 or stream[at] == BOS or stream[at - 1] == BREAK)
+        context = [] if stream[place] == BOS else stream[start:place].tolist()
+        expected = model.distribution([] if BREAK in context else context)
+        np.testing.assert_allclose(np.exp(found[place]), expected, rtol=1e-5)

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
@@ -16,6 +18,7 @@ from lathe.core.batches import cut, pad_rows
 from lathe.core.rows import Frame, encode_texts, frame_of
 from lathe.core.runtime import Precision, autocast, dtype_of
 from lathe.core.types import IGNORE, Symbols, upcast
+from lathe.likelihood.hybrid import Guide, heard, joined
 from lathe.likelihood.protocol import Counted, Floats, Windows, spelt
 from lathe.ngrams.units import is_restored, surfaces
 
@@ -36,7 +39,7 @@ class CausalNetwork:
     """A network that predicts each token from those before it, in rows of at most ``max_length`` tokens.
 
     The end of a text is the token that training has put there. Where a tokenizer puts none in front, nothing predicts a
-    text's first token: it costs as much as any of the vocabulary, log V.
+    text's first token: it costs as much as any of the vocabulary, log V, or what the n-grams say that it was guided by.
     """
 
     model: PreTrainedModel
@@ -44,12 +47,14 @@ class CausalNetwork:
     max_length: int
     windows: Windows = Windows()
     precision: Precision = "fp32"
+    guide: Guide | None = None
+    """n-grams that it has learnt beside."""
 
     def score(self, texts: Sequence[str]) -> list[Counted]:
         encoded = [list(ids) for chunk in encode_texts(texts, self.tokenizer) for ids in chunk]
         end = [*(self._frame.end or self._frame.after)][:1]
         targets = [[*ids, *end] for ids in encoded]
-        log_probs: list[Floats] = [np.full(len(ids), -math.log(len(self.tokenizer))) for ids in targets]
+        log_probs: list[Floats] = [np.full(len(ids), self._of_first(ids)) for ids in targets]
         windows = [window for number, ids in enumerate(targets) for window in self._windows(number, ids)]
         windows.sort(key=lambda window: -len(window.tokens))
         for part in cut(np.array([len(window.tokens) for window in windows], np.int64), TOKENS_AT_ONCE):
@@ -60,6 +65,10 @@ class CausalNetwork:
 
     def restores(self, text: str) -> bool:
         return is_restored(self.tokenizer.backend_tokenizer, text)
+
+    def _of_first(self, ids: Sequence[int]) -> float:
+        """log p of a text's first token, where no start is read before it."""
+        return self.guide.says_first(ids[0]) if self.guide is not None and ids else -math.log(len(self.tokenizer))
 
     @cached_property
     def _frame(self) -> Frame:
@@ -91,9 +100,17 @@ class CausalNetwork:
             labels[row, stop - window.predicted : stop] = torch.tensor(window.tokens[-window.predicted :])
         index = (labels.flatten() != IGNORE).nonzero().flatten().to(place)  # [M]
         wanted = labels.flatten().to(place)[index]
-        with autocast(place, dtype_of(self.precision)), packing.labelled_rows(self.model, index):
+        said: Tensor | None = None
+        hears: AbstractContextManager[None] = nullcontext()
+        if self.guide is not None:
+            said = torch.from_numpy(np.concatenate([self.guide.says(window.tokens) for window in windows])).to(place)
+            hears = heard(self.model, said, attention_mask.flatten().nonzero().flatten().to(place))
+        with autocast(place, dtype_of(self.precision)), packing.labelled_rows(self.model, index), hears:
             logits = self.model(input_ids=input_ids.to(place), attention_mask=attention_mask.to(place)).logits  # [M, V]
-        found = -F.cross_entropy(upcast(logits), wanted, reduction="none").double().cpu().numpy()
+        logits = upcast(logits)
+        if self.guide is not None and said is not None:
+            logits = joined(logits, said[(labels != IGNORE)[attention_mask == 1].to(place)], self.guide.sentinel)
+        found = -F.cross_entropy(logits, wanted, reduction="none").double().cpu().numpy()
         return np.split(found, np.cumsum([window.predicted for window in windows])[:-1])
 
     def _unknown(self, text: str, ids: Sequence[int]) -> dict[int, str]:

@@ -1,14 +1,17 @@
 """From a bundle to a language model: the one place that knows what kinds there are."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from lathe.core.bundle import Bundle
 from lathe.core.digest import write_json
 from lathe.core.errors import BundleError
 from lathe.core.runtime import Precision, set_up
+from lathe.likelihood.hybrid import Guide, give_hearing
 from lathe.likelihood.masked import MaskedNetwork
 from lathe.likelihood.mixture import Mixture
 from lathe.likelihood.network import CausalNetwork
@@ -20,6 +23,8 @@ from lathe.tasks.encoding import longest_input
 
 MIXTURE, NETWORK, NGRAM = "mixture.json", "network", "ngram"
 """A mixture's own file, and the folders of what it mixes."""
+HEARD = "hearing.safetensors"
+"""By what a network hears the n-grams that it has learnt beside."""
 
 
 HALF_ROWS = Windows()
@@ -36,14 +41,22 @@ def open_language_model(
         return NGrams(NGramModel.open(path))
     max_length = bundle.manifest.preprocessing.get("max_length")
     if runtime is not None and runtime.kind == "mixture":
-        weight = json.loads((path / MIXTURE).read_text("utf-8"))["weight"]
-        network = open_network(path / NETWORK, max_length, windows, precision)
-        if isinstance(network, MaskedNetwork):
-            raise BundleError(f"{path / NETWORK}: a masked network is no part of a mixture")
-        return Mixture(network, NGrams(NGramModel.open(path / NGRAM)), weight)
+        return _open_mixture(path, max_length, windows, precision)
     if runtime is None or runtime.kind != "torch" or bundle.manifest.task is not None:
         raise BundleError(f"{path}: no language model; score it with `lathe evaluate`")
     return open_network(path, max_length, windows, precision)
+
+
+def _open_mixture(path: Path, max_length: int | None, windows: Windows, precision: Precision) -> LanguageModel:
+    mixed = json.loads((path / MIXTURE).read_text("utf-8"))
+    network = open_network(path / NETWORK, max_length, windows, precision)
+    ngrams = NGramModel.open(path / NGRAM)
+    if isinstance(network, MaskedNetwork):
+        raise BundleError(f"{path / NETWORK}: a masked network is no part of a mixture")
+    if "weight" in mixed:
+        return Mixture(network, NGrams(ngrams), mixed["weight"])
+    give_hearing(network.model).load_state_dict(load_file(path / HEARD))
+    return replace(network, guide=Guide.of(ngrams, network.tokenizer, network.model.config.vocab_size))
 
 
 def open_network(
@@ -61,6 +74,6 @@ def open_network(
     raise BundleError(f"{folder}: predicts one text from another, not a text by itself; there is no such score for it")
 
 
-def write_weight(folder: Path, weight: float) -> None:
-    """The mixture's own file."""
-    write_json(folder / MIXTURE, {"format": 1, "weight": weight})
+def write_mixture(folder: Path, weight: float | None) -> None:
+    """The mixture's own file: the weight of the network; none where the network has learnt beside the n-grams."""
+    write_json(folder / MIXTURE, {"format": 1} | ({} if weight is None else {"weight": weight}))

@@ -120,6 +120,24 @@ class NGramModel:
         scores[(stream == BOS) | (stream == BREAK)] = 0.0
         return scores
 
+    def log_distributions(self, stream: Ids) -> Floats:
+        """log p of every word in the place of each of a stream, after those before it there.  [L, V]"""
+        scores = np.repeat(self.levels[0].log_p[None], len(stream), 0)
+        found = stream.astype(np.int64)  # the n-gram that ends at each place; -1 where there is none  [L]
+        for n in range(1, self.order):
+            contexts = np.append(-1, found[:-1])
+            contexts[stream == BOS] = -1
+            known = np.flatnonzero(contexts >= 0)
+            scores[known] += self.levels[n - 1].log_backoff[contexts[known], None]
+            first = self.levels[n - 1].first[contexts[known]].astype(np.int64)
+            sizes = self.levels[n - 1].first[contexts[known] + 1] - first
+            entries = np.arange(sizes.sum()) + np.repeat(first - np.cumsum(sizes) + sizes, sizes)
+            scores[np.repeat(known, sizes), self.levels[n].words[entries]] = self.levels[n].log_p[entries]
+            found = np.full(len(stream), -1)
+            known = known[stream[known] >= 0]
+            found[known] = self._find(n, contexts[known], stream[known])
+        return scores
+
     def score(self, texts: Iterable[str]) -> Scored:
         """The log probability of each text, its end included, and how many words it is of; on all cores."""
         self._score([""])  # what is made on first use is made once

@@ -12,7 +12,7 @@ from lathe.core.report import say
 from lathe.core.work import Work, run_stage
 from lathe.likelihood import CausalNetwork, Likelihood, Mixture, NGrams, Windows, likelihood, open_language_model
 from lathe.likelihood.mixture import best_weight
-from lathe.likelihood.opening import MIXTURE, NETWORK, NGRAM, write_weight
+from lathe.likelihood.opening import MIXTURE, NETWORK, NGRAM, write_mixture
 
 
 @recipe
@@ -56,7 +56,7 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     }
     say(f"weight of the network {weight:.3f}; bits a byte: {_in_brief(found)}")
     files = (*_copied(recipe.network, work.result / NETWORK), *_copied(recipe.ngram, work.result / NGRAM))
-    write_weight(work.result, weight)
+    write_mixture(work.result, weight)
     scores = {"weight": weight} | {name: one.to_json() for name, one in found.items()}
     settings = {"max_length": network.max_length}
     return Manifest(
