@@ -29,6 +29,7 @@ TAGGED = [
     {"tokens": ["a", "film", "in", "Paris"], "tags": ["O", "O", "O", "B-LOC"]},
     {"tokens": ["在", "北", "京"], "tags": ["O", "B-LOC", "I-LOC"]},
 ]
+NO_LABEL = {"text": "a film", "labels": []}
 STEPS = ["train.max_steps=2"]
 PROSE = (
     "The harbour was quiet before the storm, and the people of the village had gone to bed with their doors open.\n"
@@ -96,6 +97,11 @@ def test_a_recipe_shows_the_command_that_runs_it(path):
     [
         ("classify-english", classified(ENGLISH)),
         ("classify-chinese", classified(CHINESE)),
+        ("classify-pairs", [row | {"text_pair": "the plot"} for row in classified(ENGLISH)]),
+        ("classify-long", [row | {"text": f"{row['text']} " * 6} for row in classified(ENGLISH)]),
+        ("multilabel", [{"text": row["text"], "labels": [row["label"]]} for row in classified(ENGLISH)] + [NO_LABEL]),
+        ("similarity", [{"text_a": text, "text_b": word, "score": len(text)} for text, _ in ENGLISH for word in WORDS]),
+        ("choose", [{"text": word, "choices": ["good", "bad"], "label": len(word) % 2} for word in WORDS] * 4),
         ("tag", TAGGED * 12),
     ],
 )
@@ -105,6 +111,8 @@ def test_a_fine_tuning_recipe_runs(stem, rows, tmp_path, encoder):
     arguments = [f"base={encoder}", f"data.train={data}", f"data.validation={data}", *STEPS]
     if stem != "tag":
         arguments.append("task.max_length=16")  # the tiny model takes no more
+    if stem == "classify-long":
+        arguments.append("task.stride=4")
     assert main(["finetune", recipe(stem), *arguments, "-o", str(out)]) == 0
     assert (out / "model.safetensors").is_file()
 

@@ -154,7 +154,7 @@ def asked(classify, tokenizer, rows, monkeypatch, tmp_path):
             sums = inputs["input_ids"].sum(-1).float()
             return {"logits": torch.stack([sums, -sums], -1)}
 
-        return soft_targets(forward, examples, classify, Symbols.of(tokenizer), tmp_path / "soft"), sum(counts)
+        return soft_targets(forward, examples.source, classify, Symbols.of(tokenizer), tmp_path / "soft"), sum(counts)
 
     return ask
 

@@ -18,7 +18,7 @@ from lathe.core.work import read_log
 from lathe.models.pretrained import open_model
 from lathe.runtimes import onnx
 from lathe.runtimes.eager import torch_forward
-from lathe.tasks import training
+from lathe.tasks import Classify, Score, training
 
 LEARN = {"max_steps": 6, "batch_size": 8, "learning_rate": 3e-3, "precision": "fp32", "save_steps": 2, "eval_steps": 2}
 DISTILL = {"kind": "distill", "student": {"layers": 1}, "train": LEARN}
@@ -172,3 +172,29 @@ def test_an_export_that_drifts_fails(classify, teacher, tokenizer, rows):
     for drift in (2e-4, torch.nan):
         with pytest.raises(GateError, match="logits differ from torch"):
             export_error(exact, off(drift), encoded, classify, symbols)
+
+
+def test_an_int8_graph_of_pairs_is_told_which_text_is_which(make_teacher, rows, write, tokenizer, tmp_path):
+    """The exported graph is compared with torch, which has been told."""
+    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    base = make_teacher(Classify(labels=("neg", "pos"), max_length=32, pair=True), "pairs")
+    data = {"validation": write("pairs.jsonl", [row | {"text_pair": "the plot"} for row in rows])}
+    bundle = run(parse(Recipe, {"base": base, "data": data, "steps": ["int8"]}), tmp_path / "out")
+    swapped, given = lathe.load(bundle.path)(
+        [{"text": "the plot", "text_pair": "good film"}, {"text": "good film", "text_pair": "the plot"}]
+    )
+    assert swapped.scores != given.scores
+
+
+def test_windows_of_long_texts_are_distilled_one_by_one(make_teacher, rows, write, tmp_path):
+    base = make_teacher(Classify(labels=("neg", "pos"), max_length=6, stride=1, pair=False), "windows")
+    data = {"train": write("long.jsonl", [row | {"text": f"{row['text']} " * 4} for row in rows])}
+    steps = [DISTILL | {"train": LEARN | {"max_steps": 2}}, "int8"]
+    assert run(parse(Recipe, {"base": base, "data": data, "steps": steps}), tmp_path / "out").manifest.scores["change"]
+
+
+def test_a_task_that_cannot_be_compressed_yet_is_refused_before_its_rows_are_read(make_teacher, write, tmp_path):
+    base = make_teacher(Score(mean=0.0, scale=1.0, max_length=32), "score")
+    data = {"validation": write("rows.jsonl", [{"text": "a", "score": 1}])}
+    with pytest.raises(BundleError, match="has the task score; what can be compressed so far is classify and tag"):
+        run(parse(Recipe, {"base": base, "data": data, "steps": ["int8"]}), tmp_path / "out")

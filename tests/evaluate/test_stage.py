@@ -40,7 +40,7 @@ def test_scores_are_the_metrics_of_the_answers_with_their_intervals(classifier, 
     report = run(Recipe(bundle=classifier, data=data), tmp_path / "out")
     golds, answers = [label for _, label in TEXTS], load(classifier)([text for text, _ in TEXTS])
     found = report.manifest.scores
-    assert list(found["test"]) == ["accuracy", "macro_f1", "mcc", "ece", "brier"]
+    assert list(found["test"]) == ["accuracy", "macro_f1", "mcc", "ece", "brier", "auroc", "average_precision"]
     for name, metric in (("accuracy", accuracy), ("macro_f1", macro_f1), ("ece", ece)):
         assert found["test"][name] == pytest.approx(metric(golds, answers), abs=1e-5)
         low, high = found["test_interval"][name]

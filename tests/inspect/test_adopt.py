@@ -1,16 +1,23 @@
 """Adopting a Hugging Face folder: what is taken, what is refused, what is left behind."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
-from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoModelForTokenClassification
+from transformers import (
+    AutoModelForMaskedLM,
+    AutoModelForMultipleChoice,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 
 from lathe.cli import main
 from lathe.core.bundle import Bundle
 from lathe.inspect.adopt import tag_labels
 from lathe.loader import load
 from lathe.models.pretrained import new_model
+from lathe.tasks import Choose, MultiLabel, Score
 
 
 @pytest.fixture
@@ -48,6 +55,25 @@ def test_a_classifier_keeps_its_labels_in_the_order_of_its_outputs(make, tmp_pat
     with torch.inference_mode():
         logits = theirs(**model.tokenizer("good film", return_tensors="pt")).logits[0]
     assert list(model(["good film"])[0].scores.values()) == pytest.approx(logits.softmax(-1).tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("auto_model", "names", "problem", "task"),
+    [
+        (AutoModelForSequenceClassification, ["a", "b"], "multi_label_classification", MultiLabel(labels=("a", "b"))),
+        (AutoModelForSequenceClassification, ["LABEL_0"], "regression", Score(mean=0.0, scale=1.0)),
+        (AutoModelForMultipleChoice, ["a", "b"], None, Choose()),
+    ],
+)
+def test_several_labels_numbers_and_choices_are_what_the_configuration_says(
+    make, tmp_path, auto_model, names, problem, task
+):
+    folder = make(auto_model, names)
+    edit(folder / "config.json", problem_type=problem)
+    assert main(["adopt", str(folder), "-o", str(tmp_path / "out")]) == 0
+    found = load(tmp_path / "out")
+    assert found.task == replace(task, max_length=32)
+    assert found([{"text": "good film", "choices": ["a", "b"]} if task.kind == "choose" else "good film"])
 
 
 def test_a_tagger_in_bio_is_a_tagger(make, tmp_path):

@@ -27,6 +27,10 @@ def kinds(told):
         ({"text": "in Paris", "label": "place"}, {"text", "label"}),
         ({"tokens": ["in", "Paris"], "tags": ["O", "B-LOC"]}, {"tokens", "tags"}),
         ({"text": "in Paris", "spans": [{"start": 3, "end": 8, "label": "LOC"}]}, {"text", "spans"}),
+        ({"text": "in Paris", "text_pair": "in France", "label": "yes"}, {"text", "text_pair", "label"}),
+        ({"text": "in Paris", "labels": ["place", "France"]}, {"text", "labels"}),
+        ({"text": "in Paris", "score": 4.5}, {"text", "score"}),
+        ({"context": "in Paris", "choices": ["France", "Spain"], "label": 0}, {"text", "choices", "label"}),
         ({"text": "in Paris"}, {"text"}),
         ({"tokens": ["in", "Paris"]}, {"tokens"}),
     ],
@@ -44,6 +48,13 @@ def test_repeated_texts_and_contradictions_are_counted(tmp_path):
     assert kinds(told)["duplicates"] == 2
     assert kinds(told)["contradictions"] == 1
     assert "lines 1, 2 ('bad', 'good')" in told.text
+
+
+def test_a_pair_is_repeated_only_where_both_texts_are(tmp_path):
+    pairs = [("a film", "it is good", "yes"), ("a film", "it is bad", "no"), ("A film", "it is good", "no")]
+    rows = [dict(zip(("text", "text_pair", "label"), pair, strict=True)) for pair in pairs]
+    found = kinds(check(write(tmp_path / "rows.jsonl", rows)))
+    assert (found["duplicates"], found["contradictions"]) == (1, 1)
 
 
 def test_a_label_that_stands_in_its_texts_is_found(tmp_path):

@@ -27,7 +27,6 @@ from lathe.models.pretrained import open_model, save_model
 from lathe.runtimes.eager import torch_forward
 from lathe.tasks import AnyTask
 from lathe.tasks.encoding import longest_input
-from lathe.tasks.examples import Examples
 from lathe.tasks.training import TaskTrain, train_on
 
 ROWS_PER_BLOCK = 4096
@@ -65,24 +64,30 @@ class Distill:
         longest = longest_input(tokenizer, self.student.config(teacher, tokenizer))
         if task.max_length and task.max_length > longest:
             raise RecipeError(f"student: takes {longest} tokens, the teacher was trained with {task.max_length}")
-        lengths = EncodedRows(splits["train"].encoded, splits["train"].keys).lengths
-        refuse_sizes(lengths, StepSize(self.train.batch_size), self.train.tokens_per_batch)
-        golds = (gold for row in splits["train"].encoded for gold in asked(row, task)[1])
+        source = splits["train"].source
+        refuse_sizes(source.lengths, StepSize(self.train.batch_size), self.train.tokens_per_batch)
+        if "token_type_ids" in source[0] and getattr(self.student.config(teacher, tokenizer), "type_vocab_size", 0) < 2:
+            raise RecipeError(
+                "student: does not tell the two texts of a pair apart (type_vocab_size), the teacher does"
+            )
+        golds = (gold for row in source.rows for gold in asked(row, task)[1])
         if self.alpha == 0 and all(gold == IGNORE for gold in golds):
             raise RecipeError("alpha: 0 learns from gold answers only, and data.train has none")
 
     def __call__(self, given: Candidate, splits: Splits, work: Work, folder: Path) -> Candidate:
         """``given`` teaches; the student with the best validation score is saved in ``folder``."""
         task, tokenizer, teacher = given.predictor.task, given.predictor.tokenizer, given.predictor.forward
-        targets = soft_targets(teacher, splits["train"], task, Symbols.of(tokenizer), work.path / "soft")
+        source = splits["train"].source
+        targets = soft_targets(teacher, source, task, Symbols.of(tokenizer), work.path / "soft")
         student = self.student.make(given.folder, task, tokenizer, self.train.seed)
         say(f"student: {student.config.model_type}, {student.num_parameters():,} parameters")
         config = settled(self.train, work)
         learning = TaskPredictor(task, tokenizer, torch_forward(student, config.precision))
-        rows = [dict(row) | {"soft": soft} for row, soft in zip(splits["train"].encoded, targets, strict=True)]
-        source = EncodedRows(rows, splits["train"].keys)
+        rows = [dict(row) | {"soft": soft} for row, soft in zip(source.rows, targets, strict=True)]
         objective = SoftTargets(task, self.temperature, self.alpha)
-        notes = train_on(objective, source, student, learning, splits["validation"], config, work)
+        notes = train_on(
+            objective, EncodedRows(rows, source.keys), student, learning, splits["validation"], config, work
+        )
         restore_best(work, student)
         runtime = save_model(student, tokenizer, folder)
         saved = open_model(task.auto_model, folder).model  # what is measured and goes on is what was written
@@ -129,21 +134,21 @@ def divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
     return F.kl_div((student / temperature).log_softmax(-1), target, reduction="sum", log_target=True)
 
 
-def soft_targets(forward: Forward, examples: Examples, task: AnyTask, symbols: Symbols, folder: Path) -> list[Tensor]:
+def soft_targets(forward: Forward, source: EncodedRows, task: AnyTask, symbols: Symbols, folder: Path) -> list[Tensor]:
     """The teacher's logits for every row, kept in ``folder`` block by block: a run that goes on does not ask twice.
 
     A block is used again where its bytes and its row keys are the same; the work folder belongs to one teacher.
     """
     answers: list[Tensor] = []
-    with progress("asking the teacher", len(examples.rows), "rows") as meter:
-        for start in range(0, len(examples.rows), ROWS_PER_BLOCK):
+    with progress("asking the teacher", len(source), "rows") as meter:
+        for start in range(0, len(source), ROWS_PER_BLOCK):
             block = slice(start, start + ROWS_PER_BLOCK)
-            place, keys = folder / f"{start:09d}", torch.from_numpy(examples.keys[block].view(np.int64).copy())
+            place, keys = folder / f"{start:09d}", torch.from_numpy(source.keys[block].view(np.int64).copy())
             saved = checkpoint.newest(place)
             if saved is not None and torch.equal(saved.tensors["keys"], keys):
                 tensors = saved.tensors
             else:
-                tensors = {"keys": keys} | _packed(logits_of(forward, examples.encoded[block], task, symbols))
+                tensors = {"keys": keys} | _packed(logits_of(forward, source.rows[block], task, symbols))
                 checkpoint.save(place, 0, tensors, {})
             answers += _unpacked(tensors)
             meter.advance(len(keys))

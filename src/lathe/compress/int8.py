@@ -40,9 +40,10 @@ class Int8:
         if given.model is None:
             raise LatheError(f"{given.name}: is no torch model, so it cannot be exported")
         task, tokenizer = given.predictor.task, given.predictor.tokenizer
-        rows, symbols = splits["validation"].encoded, Symbols.of(tokenizer)
+        rows, symbols = splits["validation"].source.rows, Symbols.of(tokenizer)
+        names = tuple(task.collate(rows[:1], splits["validation"].source.keys[:1], symbols).inputs)
         model, exact = given.model.to("cpu"), work.path / "float32.onnx"  # type: ignore[arg-type]
-        onnx.export(model, exact)
+        onnx.export(model, exact, names)
         reference = torch_forward(model)
         error = export_error(reference, onnx.onnx_forward(exact), rows, task, symbols)
         say(f"exported: largest difference of a logit {error:.1e}")

@@ -22,7 +22,7 @@ from lathe.core.work import Work, run_stage
 from lathe.loader import task_of
 from lathe.models.pretrained import open_model, open_tokenizer
 from lathe.runtimes.eager import torch_forward
-from lathe.tasks import AnyTask
+from lathe.tasks import AnyTask, Classify, Tag
 from lathe.tasks.examples import encode, hold_out, use_of
 
 AnyStep = Annotated[Distill | Int8, Field(discriminator="kind")]
@@ -70,6 +70,8 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     runtime.set_up()
     base = _open_base(recipe.base)
     task, tokenizer = task_of(base), open_tokenizer(base.path)
+    if not isinstance(task, Classify | Tag):
+        raise BundleError(f"{recipe.base}: has the task {task.kind}; what can be compressed so far is classify and tag")
     splits, used = _read(recipe.data, task, tokenizer, work)
     for step in recipe.steps:
         step.check(base.path, tokenizer, splits, task)

@@ -6,10 +6,21 @@ from typing import Any, NamedTuple
 
 from lathe.core.bundle import Ancestor, Manifest
 
-_PIPELINES = {"classify": "text-classification", "tag": "token-classification"}
-_CLASSES = {"classify": "AutoModelForSequenceClassification", "tag": "AutoModelForTokenClassification"}
+_PIPELINES = {
+    **dict.fromkeys(["classify", "multilabel", "score"], "text-classification"),
+    "choose": "multiple-choice",
+    "tag": "token-classification",
+}
+_CLASSES = {
+    **dict.fromkeys(["classify", "multilabel", "score"], "AutoModelForSequenceClassification"),
+    "choose": "AutoModelForMultipleChoice",
+    "tag": "AutoModelForTokenClassification",
+}
 _PURPOSES = {
-    "classify": "Gives a text one of its labels, with the probability of each.",
+    "choose": "Chooses one of several answers to a text, with the probability of each.",
+    "classify": "Gives a text, or a pair of texts, one of its labels, with the probability of each.",
+    "multilabel": "Gives a text all the labels that hold, with the probability of each by itself.",
+    "score": "Gives a text, or a pair of texts, a number.",
     "tag": "Finds labelled spans in a text, in characters of the text as it was given.",
 }
 SHOWN_LABELS = 50
@@ -112,6 +123,9 @@ def _use(manifest: Manifest) -> str:
     more = f", and {len(labels) - SHOWN_LABELS} more" if len(labels) > SHOWN_LABELS else ""
     named = ", ".join(f"`{label}`" for label in labels[:SHOWN_LABELS])
     lines = [_PURPOSES.get(kind, f"Task: {kind}."), f"Labels: {named}{more}." if labels else ""]
+    if kind == "score":
+        task = manifest.task
+        lines.append(f"The number is {task.get('mean'):g} + {task.get('scale'):g} times the output of the network.")
     lines.append("It has been measured on text like that below; on other text nothing is known.")
     return "## Intended use\n\n" + " ".join(line for line in lines if line)
 
@@ -132,13 +146,20 @@ def _loading(name: str, manifest: Manifest, is_own: bool) -> str:
             f'model = {auto_model}.from_pretrained("{name}")',
         ]
         return "\n".join(["## How to load it", "", "```python", *lines, "```"])
-    lines = ["import lathe", "", f'model = lathe.load("{name}")', 'model(["a text"])']
+    lines = ["import lathe", "", f'model = lathe.load("{name}")', f"model([{_row(manifest.task)}])"]
     kind = manifest.task.get("kind", "")
     if manifest.runtime and manifest.runtime.kind == "torch" and kind in _CLASSES:
         call = f'model = {_CLASSES[kind]}.from_pretrained("{name}")'
         way = "# or, with transformers" if is_own else "# or, without Lathe"
         lines += ["", way, *first, f"from transformers import {_CLASSES[kind]}", "", call]
     return "\n".join(["## How to load it", "", "```python", *lines, "```"])
+
+
+def _row(task: Mapping[str, Any]) -> str:
+    """What a user would ask it."""
+    if task.get("kind") == "choose":
+        return '{"text": "a text", "choices": ["an ending", "another"]}'
+    return '{"text": "a text", "text_pair": "another"}' if task.get("pair") else '"a text"'
 
 
 def _only_scores(manifest: Manifest) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from lathe.core.data import Shape
 from lathe.core.measure import Speed
 from lathe.core.metrics import class_reports, confusion, span_reports
-from lathe.core.predictions import Label, Prediction, Span, Spans
+from lathe.core.predictions import Label, Number, Prediction, Span, Spans
 from lathe.core.stats import Score
 from lathe.core.types import Row
 
@@ -75,7 +75,7 @@ class Evaluation:
 
     @property
     def by_label(self) -> dict[str, LabelReport]:
-        if self.kind == "classify":
+        if self.kind in ("classify", "multilabel"):
             return {label: LabelReport(*found) for label, found in class_reports(self.golds, self.predictions).items()}
         if self.kind != "tag":
             return {}
@@ -119,6 +119,8 @@ def mistakes(gold: Any, prediction: Prediction) -> str:
     if isinstance(prediction, Label):
         sure = prediction.scores[prediction.label]
         return "" if prediction.label == gold else f"{prediction.label} ({sure:.2f}) for {gold}"
+    if isinstance(prediction, Number):
+        return "" if prediction.value == gold else f"{prediction.value:.4g} for {gold:.4g}"
     if not isinstance(prediction, Spans):
         return _told(gold, prediction)
     wanted, given = {_plain(span) for span in gold}, {_plain(span) for span in prediction.spans}
@@ -128,8 +130,8 @@ def mistakes(gold: Any, prediction: Prediction) -> str:
 
 def as_sent(row: Row, shapes: Sequence[Shape]) -> dict[str, Any]:
     """A labelled row as a user would send it: what one of ``shapes`` reads of it."""
-    fitting = (shape for shape in shapes if all(role.name in row for role in shape.roles))
-    return {role.name: row[role.name] for role in next(fitting).roles}
+    fitting = (shape for shape in shapes if all(role.is_optional or role.name in row for role in shape.roles))
+    return {role.name: row[role.name] for role in next(fitting).roles if role.name in row}
 
 
 def gold_json(gold: Any) -> Any:

@@ -31,7 +31,11 @@ from lathe.tasks import AnyTask
 from lathe.tasks.examples import Examples, encode, read_tables, use_of
 
 CHUNK_ROWS = 2048  # between two signs of progress
-_ALSO = {"classify": ("mcc", "ece", "brier")}  # metrics of a kind of task beside the ones it names itself
+_ALSO = {
+    "classify": ("mcc", "ece", "brier", "auroc", "average_precision"),
+    "multilabel": ("micro_precision", "micro_recall", "auroc", "average_precision"),
+    "score": ("rmse",),
+}  # metrics of a kind of task beside the ones it names itself
 
 
 @recipe

@@ -150,7 +150,9 @@ def _read(recipe: Recipe, work: Work) -> Inputs:
 
 def _open(recipe: Recipe, inputs: Inputs) -> Opened:
     task, pad = inputs.task, Symbols.of(inputs.tokenizer).pad
-    return open_model(task.auto_model, recipe.base, task.outputs, recipe.train.seed, pad)
+    opened = open_model(task.auto_model, recipe.base, task.outputs, recipe.train.seed, pad)
+    opened.model.config.problem_type = getattr(task, "problem_type", None)  # what others make of the logits
+    return opened
 
 
 def _evaluations(recipe: Recipe, inputs: Inputs, course: Course) -> Evaluations:

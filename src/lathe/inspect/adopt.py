@@ -19,7 +19,7 @@ from lathe.core.report import say
 from lathe.core.tagging import parse_tag
 from lathe.core.work import Work, run_stage
 from lathe.models.pretrained import check_folder, language_model_class, open_config, open_model, open_tokenizer, summary
-from lathe.tasks import AnyTask, Classify, Tag
+from lathe.tasks import AnyTask, Choose, Classify, MultiLabel, Score, Tag
 from lathe.tasks.encoding import longest_input
 
 COPIED = {".json", ".safetensors", ".txt", ".model", ".jinja", ".md", ".rst", ""}
@@ -74,9 +74,11 @@ def copy(folder: Path, target: Path) -> list[str]:
 def task_of(config: PretrainedConfig, longest: int) -> AnyTask | None:
     """The task that a configuration tells of; where it tells of none, it is said why."""
     architecture = str((config.architectures or ["no architecture"])[0])
+    if architecture.endswith("ForMultipleChoice"):
+        return Choose(max_length=longest)
     outputs = [str(name) for _, name in sorted((config.id2label or {}).items())]
     if architecture.endswith("ForSequenceClassification"):
-        task, lack = _classify(config, outputs, longest), "not one of several labels for each text"
+        task, lack = _of_texts(config, outputs, longest), "names that are not all different"
     elif architecture.endswith("ForTokenClassification"):
         task, lack = _tag(outputs, longest), "not O, B-x, I-x, B-y, I-y, ... in this order"
     else:
@@ -91,11 +93,16 @@ def task_of(config: PretrainedConfig, longest: int) -> AnyTask | None:
     return task
 
 
-def _classify(config: PretrainedConfig, outputs: Sequence[str], longest: int) -> AnyTask | None:
-    several_or_number = getattr(config, "problem_type", None) in ("multi_label_classification", "regression")
-    if several_or_number or len(outputs) < 2 or len(set(outputs)) < len(outputs):
+def _of_texts(config: PretrainedConfig, outputs: Sequence[str], longest: int) -> AnyTask | None:
+    """What the outputs of a sequence-classification head mean: Hugging Face's rules for it."""
+    problem = getattr(config, "problem_type", None)
+    if len(set(outputs)) < len(outputs) or not outputs:
         return None
-    return Classify(labels=tuple(outputs), max_length=longest)
+    if problem == "multi_label_classification":
+        return MultiLabel(labels=tuple(outputs), max_length=longest)
+    if len(outputs) == 1:
+        return Score(mean=0.0, scale=1.0, max_length=longest)
+    return None if problem == "regression" else Classify(labels=tuple(outputs), max_length=longest)
 
 
 def _tag(outputs: Sequence[str], longest: int) -> AnyTask | None:
@@ -125,6 +132,8 @@ def verify(folder: Path, task: AnyTask | None, tokenizer: PreTrainedTokenizerBas
     encoded: Any = tokenizer(_PROBE, return_tensors="pt", return_token_type_ids=False)
     if "decoder_input_ids" in signature(opened.model.forward).parameters:
         encoded["decoder_input_ids"] = encoded["input_ids"]
+    if isinstance(task, Choose):
+        encoded = {name: tensor[:, None] for name, tensor in encoded.items()}  # one choice
     with torch.inference_mode():
         outputs = opened.model.eval()(**encoded)
     if not torch.isfinite(outputs[0]).all():

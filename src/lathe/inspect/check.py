@@ -4,7 +4,11 @@ from itertools import islice
 from pathlib import Path
 
 from lathe.core.data import (
+    CHOICES,
     LABELLED,
+    MULTI_LABELLED,
+    PAIRED,
+    SCORED,
     TAGGED,
     TOKENS_OR_TEXT,
     Columns,
@@ -25,7 +29,15 @@ from lathe.core.report import Told
 from lathe.inspect.recipes import check_recipe
 from lathe.inspect.suspicions import lengths, look
 
-_CANDIDATES = (TAGGED, LABELLED, TOKENS_OR_TEXT)  # a labelled shape goes before an unlabelled one
+_CANDIDATES = (
+    TAGGED,
+    CHOICES,
+    PAIRED,
+    LABELLED,
+    MULTI_LABELLED,
+    SCORED,
+    TOKENS_OR_TEXT,
+)  # a labelled shape goes before an unlabelled one
 HEAD_ROWS = 1000
 SHOWN_BAD = 5
 

@@ -45,8 +45,14 @@ def lines_of(table: Table) -> dict[str, list[int]]:
     """Text -> the positions of its rows; texts that differ in case, width or spaces only are one."""
     places: defaultdict[str, list[int]] = defaultdict(list)
     for position, row in enumerate(table.rows):
-        places[same(row["text"])].append(position)
+        places[content(row)].append(position)
     return places
+
+
+def content(row: Mapping[str, Any]) -> str:
+    """What a row is about, as far as `same` tells it apart: its text, and what stands beside it."""
+    beside = [row[name] for name in ("text_pair", "question") if name in row]
+    return "\n".join(map(same, [row["text"], *beside, *row.get("choices", ())]))
 
 
 def same(text: str) -> str:
@@ -75,7 +81,7 @@ def _contradictions(table: Table, places: Mapping[str, Sequence[int]]) -> Iterat
 
 
 def _rare_labels(table: Table) -> Iterator[Finding]:
-    counts = Counter(row["label"] for row in table.rows if "label" in row)
+    counts = Counter(label for row in table.rows for label in _names(row))
     rare = sorted(label for label, count in counts.items() if count < FEWEST_ROWS)
     if rare:
         shown = ", ".join(f"{label!r} {counts[label]}" for label in rare[:EXAMPLES])
@@ -86,8 +92,8 @@ def _leaks(table: Table) -> Iterator[Finding]:
     """Texts that hold the name of their label: a model would learn to read it off."""
     texts: defaultdict[str, list[str]] = defaultdict(list)
     for row in table.rows:
-        if "label" in row:
-            texts[row["label"]].append(same(row["text"]))
+        for label in _names(row):
+            texts[label].append(same(row["text"]))
     for label, own in sorted(texts.items()):
         name = same(label)
         if len(own) < FEWEST_ROWS or len(name) < 2:
@@ -102,20 +108,25 @@ def _leaks(table: Table) -> Iterator[Finding]:
 
 
 def _overlap(table: Table, places: Mapping[str, Sequence[int]], other: Table) -> Iterator[Finding]:
-    shared = [(i, places[key]) for i, row in enumerate(other.rows) if (key := same(row["text"])) in places]
+    shared = [(i, places[key]) for i, row in enumerate(other.rows) if (key := content(row)) in places]
     if shared:
         line, first = other.lines[shared[0][0]], table.lines[shared[0][1][0]]
         text = f"{len(shared):,} of {len(other.rows):,} rows of {other.path.name} have a text of {table.path.name}"
         yield Finding("overlap", len(shared), f"{text}, such as line {line} (there line {first})")
 
 
+def _names(row: Mapping[str, Any]) -> Sequence[str]:
+    """The labels of the text; the right one of several choices is a place, not a label."""
+    return [row["label"]] if isinstance(row.get("label"), str) else row.get("labels", ())
+
+
 def _answer(row: Mapping[str, Any]) -> Any:
-    return row.get("label", row.get("spans"))
+    return next((row[name] for name in ("label", "labels", "score", "spans") if name in row), None)
 
 
 def _answers(table: Table, positions: Sequence[int]) -> str:
     if "label" not in table.rows[positions[0]]:
-        return "(different spans)"
+        return "(different answers)"
     return f"({', '.join(sorted({repr(table.rows[i]['label']) for i in positions}))})"
 
 

@@ -97,7 +97,20 @@ def open_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     except (ValueError, OSError) as error:
         raise BundleError(f"{folder}: the tokenizer cannot be opened ({error})") from None
     tokenizer.backend_tokenizer.encode_special_tokens = True  # "[PAD]" in a user's text is text, not padding
+    if not _tells_texts_apart(folder):
+        tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
     return tokenizer
+
+
+def _tells_texts_apart(folder: Path) -> bool:
+    """Whether the model of a folder has embeddings for the two texts of a pair; a tokenizer alone may have one yet.
+
+    DistilBERT and ModernBERT would refuse types, GPT-2 would take them for words, whatever their tokenizers say.
+    """
+    try:
+        return int(getattr(open_config(folder), "type_vocab_size", 0)) > 1
+    except BundleError:  # no model, or one that is not opened here: the tokenizer may be taken all the same
+        return True
 
 
 def refuse_other_vocabulary(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, folder: Path | None) -> None:

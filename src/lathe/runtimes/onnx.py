@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
@@ -20,7 +20,6 @@ from lathe.core.errors import BundleError, LatheError
 from lathe.core.runtime import cores
 from lathe.core.types import Forward
 
-INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "logits"
 GRAPH = "model.int8.onnx"
 """Name of the graph in a bundle."""
@@ -37,7 +36,9 @@ def require(*names: str) -> list[ModuleType]:
 
 
 def onnx_forward(file: Path) -> Forward:
-    """A graph as a function of ``input_ids`` and ``attention_mask`` [B, T], on the processor.
+    """A graph as a function of its inputs [B, T], ``input_ids``, ``attention_mask`` and so on, on the processor.
+
+    Token types that a row does not have are 0, as in the model that the graph was made from.
 
     Memory goes back after each call: an arena would keep the largest batch's forever.
     """
@@ -53,11 +54,12 @@ def onnx_forward(file: Path) -> Forward:
         session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except (raised.Fail, raised.InvalidProtobuf, raised.InvalidGraph, raised.NotImplemented) as error:
         raise BundleError(f"{file}: not a graph that onnxruntime opens ({str(error).splitlines()[0]})") from None
+    names = [one.name for one in session.get_inputs()]
     outputs = [output.name for output in session.get_outputs()]
 
     def forward(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        arrays = {name: inputs[name].numpy() for name in INPUTS}
-        answers = session.run(outputs, arrays)
+        zeros = torch.zeros_like(inputs["input_ids"])
+        answers = session.run(outputs, {name: inputs.get(name, zeros).numpy() for name in names})
         return {name: torch.from_numpy(array) for name, array in zip(outputs, answers, strict=True)}
 
     return forward
@@ -73,7 +75,7 @@ def each_row(forward: Forward) -> Forward:
 
     def rows(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         real = inputs["attention_mask"].bool()  # [B, T]
-        alone = [{name: inputs[name][i : i + 1, real[i]] for name in INPUTS} for i in range(len(real))]
+        alone = [{name: tensor[i : i + 1, real[i]] for name, tensor in inputs.items()} for i in range(len(real))]
         logits = [outputs[OUTPUT][0] for outputs in pool.map(forward, alone)]  # of each row: [C] or [its T, C]
         if logits[0].ndim == 1:
             return {OUTPUT: torch.stack(logits)}
@@ -84,8 +86,8 @@ def each_row(forward: Forward) -> Forward:
     return rows
 
 
-def export(model: PreTrainedModel, file: Path) -> None:
-    """Write ``model`` as a float32 graph for any batch size and length.
+def export(model: PreTrainedModel, file: Path, names: Sequence[str]) -> None:
+    """Write ``model`` as a float32 graph of the inputs ``names``, for any batch size and length.
 
     What the exporter notes about every node (source lines, paths of this machine) is taken out.
     """
@@ -97,14 +99,14 @@ def export(model: PreTrainedModel, file: Path) -> None:
     with _quiet():
         torch.onnx.export(
             _Logits(model).eval(),
-            (sample, sample.clone()),
+            tuple(sample.clone() for _ in names),
             file,
             dynamo=True,
             external_data=False,
             verbose=False,
-            input_names=INPUTS,
+            input_names=names,
             output_names=[OUTPUT],
-            dynamic_shapes=dict.fromkeys(INPUTS, dimensions),
+            dynamic_shapes=dict.fromkeys(names, dimensions),
         )
     graph = onnx.load(file)
     _strip(graph)
@@ -126,14 +128,15 @@ def quantize(source: Path, target: Path) -> None:
 
 
 class _Logits(nn.Module):
-    """Two tensors in, one out."""
+    """Some tensors in, one out."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        logits: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        logits: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
         return logits
 
 

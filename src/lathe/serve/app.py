@@ -8,12 +8,14 @@ import asyncio
 import re
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain
 from typing import Any, TypeAlias
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException as RoutingError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,7 +25,7 @@ from lathe.core.predictions import Prediction
 from lathe.core.report import say
 from lathe.core.types import Predictor, Row
 from lathe.serve.limits import About, Limits
-from lathe.serve.schema import Answer, Health, Problem, Question, TextRow, TokensRow
+from lathe.serve.schema import Answer, Health, Problem, Question
 
 Answerer: TypeAlias = Callable[[Sequence[Row]], Awaitable[list[Prediction]]]
 """What stands between the requests and the predictor."""
@@ -55,6 +57,7 @@ def build_app(predictor: Predictor, about: About, limits: Limits | None = None) 
         """Answer each row."""
         rows = [_plain(row) for row in question.rows]
         check_rows(rows, bounds)
+        refuse_unused(rows, about)
         predictions = await ask(rows)
         return JSONResponse({"model": about.model, "predictions": [one.to_json() for one in predictions]})
 
@@ -82,13 +85,21 @@ def check_rows(rows: Sequence[Row], limits: Limits) -> None:
     if len(rows) > limits.rows:
         raise HTTPException(413, f"{len(rows):,} rows; send at most {limits.rows:,} at a time")
     for number, row in enumerate(rows):
-        text = row["text"] if "text" in row else " ".join(row["tokens"])
+        text = " ".join(chain.from_iterable([value] if isinstance(value, str) else value for value in row.values()))
         if len(text) > limits.characters:
             raise HTTPException(
                 413, f"rows[{number}]: {len(text):,} characters; at most {limits.characters:,} are taken"
             )
         if _SURROGATE.search(text):
             raise HTTPException(422, f"rows[{number}]: holds half a surrogate pair; send the whole character")
+
+
+def refuse_unused(rows: Sequence[Row], about: About) -> None:
+    """Refuse (422) what the model would not look at, such as the second text of a pair."""
+    known = {role.name for shape in about.shapes for role in shape.roles}
+    for number, row in enumerate(rows):
+        if known and (unused := sorted(row.keys() - known)):
+            raise HTTPException(422, f"rows[{number}]: {about.task} of this model has no use for {', '.join(unused)}")
 
 
 class BodyLimit:
@@ -121,8 +132,8 @@ class BodyLimit:
         return f"the body is too large; at most {self.most:,} bytes are taken"
 
 
-def _plain(row: str | TextRow | TokensRow) -> Row:
-    return {"text": row} if isinstance(row, str) else row.model_dump()
+def _plain(row: str | BaseModel) -> Row:
+    return {"text": row} if isinstance(row, str) else row.model_dump(exclude_none=True)
 
 
 # ------------------------------------------------------------------------------------------------------------- errors
@@ -149,7 +160,8 @@ def _first(errors: Sequence[Any]) -> str:
     if not where or errors[0]["type"] == "json_invalid":
         return f"the body is not such a JSON object; {way}"
     if where[0] == "rows" and len(where) > 1:
-        return f'rows[{where[1]}]: a row is a text, {{"text": "..."}} or {{"tokens": ["..."]}}'
+        row = '{"text": "..."}, with "text_pair" or "choices" where the model takes them, or {"tokens": ["..."]}'
+        return f"rows[{where[1]}]: a row is a text, {row}"
     return f"{str(where[0])[:80]}: {errors[0]['msg']}; {way}"
 
 

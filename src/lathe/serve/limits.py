@@ -1,9 +1,11 @@
 """What a server says about its model, and how much it takes from one request."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import Field
 
+from lathe.core.data import Shape
 from lathe.core.recipe import recipe
 
 
@@ -14,6 +16,7 @@ class About:
     model: str  # name@version
     task: str
     labels: tuple[str, ...]
+    shapes: Sequence[Shape] = ()  # of the rows it takes; any where nothing is said
 
 
 @recipe

@@ -11,18 +11,44 @@ class TextRow(_Object):
     text: str = Field(description="The text to answer.", examples=["a great film"])
 
 
+class PairRow(TextRow):
+    text_pair: str = Field(description="The second text of a pair.", examples=["a good film"])
+
+
+class ChoicesRow(TextRow):
+    question: str | None = Field(None, description="What is asked about the text.")
+    choices: list[str] = Field(description="Of these one is chosen.", min_length=2)
+
+
 class TokensRow(_Object):
     tokens: list[str] = Field(description="The text as tokens; the answer then has one tag for each.", min_length=1)
 
 
 class Question(_Object):
-    rows: list[str | TextRow | TokensRow] = Field(description="Each row is answered by itself.", min_length=1)
+    rows: list[str | TextRow | PairRow | ChoicesRow | TokensRow] = Field(
+        description="Each row is answered by itself.", min_length=1
+    )
 
 
 class LabelAnswer(_Object):
     label: str
     score: float = Field(description="Probability of the label.")
     scores: dict[str, float] = Field(description="Probability of each label.")
+
+
+class LabelsAnswer(_Object):
+    labels: list[str]
+    scores: dict[str, float] = Field(description="Of each label the probability that it is there.")
+
+
+class NumberAnswer(_Object):
+    value: float
+
+
+class ChoiceAnswer(_Object):
+    index: int = Field(description="Which of the choices, from 0.")
+    score: float = Field(description="Probability of the choice.")
+    scores: list[float] = Field(description="Probability of each choice.")
 
 
 class SpanAnswer(_Object):
@@ -39,7 +65,9 @@ class SpansAnswer(_Object):
 
 class Answer(_Object):
     model: str = Field(description="name@version of the model that answered.")
-    predictions: list[LabelAnswer | SpansAnswer] = Field(description="One for each row, in order.")
+    predictions: list[LabelAnswer | LabelsAnswer | NumberAnswer | ChoiceAnswer | SpansAnswer] = Field(
+        description="One for each row, in order."
+    )
 
 
 class Health(_Object):

@@ -47,7 +47,7 @@ def run(recipe: Recipe) -> Told:
     except ModuleNotFoundError as error:
         raise LatheError(f"{error.name} is not installed; pip install 'lathe[serve]'") from None
     with _listening(recipe.host, recipe.port) as listener:
-        about = About(bundle.name, task.kind, tuple(task.labels or ()))
+        about = About(bundle.name, task.kind, tuple(task.labels or ()), task.unlabelled)
         app = build_app(load(recipe.bundle, recipe.precision), about, recipe.limits)
         config = uvicorn.Config(
             app, log_level="critical", access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S

@@ -4,9 +4,12 @@ from typing import Annotated
 
 from pydantic import Field
 
+from lathe.tasks.choose import Choose
 from lathe.tasks.classify import Classify
+from lathe.tasks.multilabel import MultiLabel
+from lathe.tasks.score import Score
 from lathe.tasks.tag import Tag
 
-AnyTask = Annotated[Classify | Tag, Field(discriminator="kind")]
+AnyTask = Annotated[Classify | MultiLabel | Score | Choose | Tag, Field(discriminator="kind")]
 
-__all__ = ["AnyTask", "Classify", "Tag"]
+__all__ = ["AnyTask", "Choose", "Classify", "MultiLabel", "Score", "Tag"]

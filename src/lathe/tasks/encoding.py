@@ -25,18 +25,27 @@ def tokenize(texts: Sequence[str], tokenizer: Any, max_length: int | None) -> li
 
     A lone surrogate, which no tokenizer takes, becomes U+FFFD: one code point for one, so offsets stay true.
     """
-    if not tokenizer.is_fast:
-        raise LatheError(
-            f"{type(tokenizer).__name__}: this tokenizer gives no offsets; convert it to tokenizer.json first"
-        )
+    check_fast(tokenizer)
     if not texts:
         return []
-    clean = [_SURROGATE.sub("\ufffd", text) for text in texts]
-    encoded = tokenizer(clean, truncation=max_length is not None, max_length=max_length)
+    encoded = tokenizer([*map(without_surrogates, texts)], truncation=max_length is not None, max_length=max_length)
     return [
         Tokens(e.ids, e.offsets, e.word_ids, sum(len(o.ids) - sum(o.special_tokens_mask) for o in e.overflowing))
         for e in encoded.encodings
     ]
+
+
+def check_fast(tokenizer: Any) -> None:
+    """Raises ``LatheError`` for a tokenizer that does not say where its pieces stand."""
+    if not tokenizer.is_fast:
+        raise LatheError(
+            f"{type(tokenizer).__name__}: this tokenizer gives no offsets; convert it to tokenizer.json first"
+        )
+
+
+def without_surrogates(text: str) -> str:
+    """No tokenizer takes half a surrogate pair; one code point for one, so that offsets stay true."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def longest_input(tokenizer: Any, config: Any, limit: int = 512) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self, cast, runtime_checkable
 
 import numpy as np
 
@@ -17,6 +17,14 @@ from lathe.core.predictions import Prediction
 from lathe.core.report import say
 from lathe.core.types import Encoded, Metric, pieces_of
 from lathe.tasks import AnyTask
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """A task that takes something over from its training rows."""
+
+    def fitted(self, tables: Mapping[str, Table]) -> Self:
+        """The task, knowing it; the other files have to go with ``train``."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +60,17 @@ def read_tables(files: Mapping[str, Path | None], task: AnyTask, columns: Column
 
 
 def resolve(task: AnyTask, tables: Mapping[str, Table], longest: int) -> AnyTask:
-    """The task with everything its recipe left open: labels in order, and the longest text.
+    """The task with everything its recipe left open: labels in order, the longest text, what its rows are like.
 
     Raises ``DataError`` for a label that the training data or ``task.labels`` does not have, with file and line.
     """
     if task.max_length is not None and task.max_length > longest:
         raise RecipeError(f"task.max_length: {task.max_length} is more than this model takes ({longest})")
-    task = replace(task, max_length=task.max_length or longest)
+    task = _with_labels(replace(task, max_length=task.max_length or longest), tables)
+    return task.fitted(tables) if isinstance(task, Fitted) else task
+
+
+def _with_labels(task: AnyTask, tables: Mapping[str, Table]) -> AnyTask:
     if task.least_labels == 0:
         return task
     named = {label for row in tables["train"].rows for label in task.labels_in(row)}
@@ -67,7 +79,8 @@ def resolve(task: AnyTask, tables: Mapping[str, Table], longest: int) -> AnyTask
         check_labels(table, known, task.labels_in)
     if len(known) < task.least_labels:
         raise DataError(f"{tables['train'].path}: the labels are {known}: there is nothing to tell apart")
-    return replace(task, labels=known)
+    named_task: AnyTask = replace(cast(Any, task), labels=known)
+    return named_task
 
 
 def encode(table: Table, task: AnyTask, tokenizer: Any) -> Examples:

@@ -1,4 +1,4 @@
-"""TF-IDF with logistic regression: what a text classifier has to beat."""
+"""TF-IDF with logistic regression: what a classifier of texts, or of pairs of texts, has to beat."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,21 +9,28 @@ from sklearn.linear_model import LogisticRegression
 
 from lathe.core.predictions import Label, Prediction
 from lathe.core.types import Row, as_row
-from lathe.models.baselines.words import terms
+from lathe.models.baselines.words import terms_of
 
 
 def tfidf_logistic(rows: Sequence[Row]) -> "TfidfLogistic | OneLabel":
     """TF-IDF over words and word pairs (characters in Chinese) with logistic regression; rows have text and label.
 
+    Of two texts each has terms of its own, and what stands in both counts as such.
+
     Where the rows leave nothing to learn, their most frequent label.
     """
     usual = Counter(row["label"] for row in rows).most_common(1)[0][0]
-    if len({row["label"] for row in rows}) == 1 or not any(terms(row["text"]) for row in rows):
+    if len({row["label"] for row in rows}) == 1 or not any(map(terms_of, rows)):
         return OneLabel(usual)
-    vectorizer = TfidfVectorizer(analyzer=terms, sublinear_tf=True, min_df=2 if len(rows) >= 1000 else 1)
+    vectorizer = tfidf(len(rows))
     classifier = LogisticRegression(C=10.0, solver="saga", tol=1e-3, max_iter=300, random_state=0)
-    classifier.fit(vectorizer.fit_transform([row["text"] for row in rows]), [row["label"] for row in rows])
+    classifier.fit(vectorizer.fit_transform(rows), [row["label"] for row in rows])
     return TfidfLogistic(vectorizer, classifier)
+
+
+def tfidf(rows: int) -> TfidfVectorizer:
+    """What counts the terms of rows, for training on so many of them."""
+    return TfidfVectorizer(analyzer=terms_of, sublinear_tf=True, min_df=2 if rows >= 1000 else 1)
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class TfidfLogistic:
         if not rows:
             return []
         names = [str(name) for name in self.classifier.classes_]
-        features = self.vectorizer.transform([as_row(row)["text"] for row in rows])
+        features = self.vectorizer.transform(map(as_row, rows))
         scores = self.classifier.predict_proba(features)  # [B, C]
         return [Label(names[int(s.argmax())], dict(zip(names, s.tolist(), strict=True))) for s in scores]
 

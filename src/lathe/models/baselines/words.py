@@ -16,6 +16,19 @@ def terms(text: str) -> list[str]:
     return words + [f"{first} {second}" for first, second in pairwise(words)]
 
 
+def terms_of(row: Row) -> list[str]:
+    """Words and their pairs of a row; of two texts which one they stand in, and those that stand in both.
+
+    >>> terms_of({"text": "good", "text_pair": "good film"})
+    ['1 good', '2 good', '2 film', '2 good film', '= good']
+    """
+    if "text_pair" not in row:
+        return terms(row["text"])
+    first, second = terms(row["text"]), terms(row["text_pair"])
+    both = [term for term in dict.fromkeys(first) if term in set(second)]
+    return [f"{mark} {term}" for mark, found in (("1", first), ("2", second), ("=", both)) for term in found]
+
+
 def words_of(row: Row) -> Offsets:
     """Where the words of a row stand: its tokens, where it came as tokens."""
     if "offsets" in row:
