@@ -51,7 +51,7 @@ def test_the_baseline_of_pairs_knows_that_equal_texts_are_alike():
     texts = ["good film", "bad plot", "很好", "影片", "a great film in Paris", "awful"]
     rows = [{"text": a, "text_pair": b, "score": 5.0 * (a == b)} for a in texts for b in texts]
     same, other = tfidf_ridge(rows)(
-        [{"text": "the end", "text_pair": "the end"}, {"text": "good", "text_pair": "awful"}]
+        [{"text": "bad film", "text_pair": "bad film"}, {"text": "good", "text_pair": "awful"}]
     )
     assert same.value > other.value + 0.5
     assert [round(one.value, 4) for one in tfidf_ridge([{"text": "!", "score": 2.0}])(["a"])]

@@ -122,16 +122,15 @@ def find_columns(names: Sequence[str], shapes: Sequence[Shape], given: Columns) 
 
     Raises ``DataError`` with the columns there are and the option to set.
     """
-    lacking: list[str] = []
+    lacking: list[list[str]] = []
     for shape in _fitting(shapes, given):
         found, missing = _cast(names, shape.roles, given)
         if not missing:
             return shape, found
-        lacking.append(" and ".join(role.name for role in missing))
-    columns, role = ", ".join(map(repr, names)), lacking[0].partition(" ")[0]
-    raise DataError(
-        f"no column for {', nor for '.join(lacking)}; the columns are {columns}; set data.columns.{role}=NAME"
-    )
+        lacking.append([role.name for role in missing])
+    lacking.sort(key=len)  # what lacks least is likeliest meant
+    wanted, columns = ", nor for ".join(map(" and ".join, lacking)), ", ".join(map(repr, names))
+    raise DataError(f"no column for {wanted}; the columns are {columns}; set data.columns.{lacking[0][0]}=NAME")
 
 
 def _fitting(shapes: Sequence[Shape], given: Columns) -> list[Shape]:
