@@ -32,13 +32,11 @@ from lathe.ngrams import NGramModel
 
 NANOGPT, SECONDS, SEEDS, BLOCK, ALONE_S = 1.4697, 60.0, 3, 256, 120.0
 MODEL = {
-    "kind": "transformer",
-    "architecture": "decoder",
+    "kind": "qwen3",
     "hidden_size": 128,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
-    "hidden_act": "gelu",
-    "normalization": "layer",
+    "tie_word_embeddings": False,
 }
 TRAIN = {
     "learning_rate": 0.01,
@@ -50,7 +48,7 @@ TRAIN = {
         "rest": {"kind": "adamw", "adam_beta1": 0.8, "adam_beta2": 0.95},
     },
 }
-STEPS, ORDER = 600, 7
+STEPS, ORDER = 400, 7
 
 
 def main() -> None:
@@ -136,12 +134,12 @@ def nats(model: LanguageModel, text: str) -> dict[str, float]:
 def flat(name: str, values: dict[str, Any]) -> list[str]:
     """
     >>> flat("train", {"rate": 0.1, "optimizer": {"kind": "sgd"}})
-    ['train.rate=0.1', 'train.optimizer.kind=sgd']
+    ['train.rate=0.1', 'train.optimizer.kind="sgd"']
     """
     return [
         line
         for key, value in values.items()
-        for line in (flat(f"{name}.{key}", value) if isinstance(value, dict) else [f"{name}.{key}={value}"])
+        for line in (flat(f"{name}.{key}", value) if isinstance(value, dict) else [f"{name}.{key}={json.dumps(value)}"])
     ]
 
 
