@@ -10,7 +10,7 @@ from lathe.cli import main
 from lathe.likelihood import CausalNetwork, likelihood, open_language_model
 
 TEXTS = ["the film is good", "影片很好", "the plot is not bad", "a great film in Paris", "影片不好"] * 20
-SMALL = ["model.hidden_size=32", "model.num_hidden_layers=1", "model.num_attention_heads=2", "max_length=16", "order=2"]
+SMALL = ["model.hidden_size=32", "model.num_hidden_layers=1", "model.num_attention_heads=2", "max_length=32", "order=2"]
 TRAIN = ["train.max_steps=100", "train.tokens_per_step=128", "train.learning_rate=0.02", "parts=3"]
 
 
