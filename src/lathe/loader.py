@@ -52,7 +52,8 @@ def _check_task(bundle: Bundle, task: AnyTask, tokenizer: Any) -> None:
     """The manifest and the model's own configuration must tell the same: a label in a wrong place is a wrong answer."""
     config = open_config(bundle.path)
     named = tuple(name for _, name in sorted((config.id2label or {}).items()))
-    if len(task.labels or ()) < task.least_labels or (task.outputs and named != task.outputs):
+    differs = named != task.outputs if task.labels else len(named) != len(task.outputs)  # a number has any name
+    if len(task.labels or ()) < task.least_labels or (task.outputs and differs):
         raise BundleError(f"{bundle.path}: the manifest names the outputs {task.outputs}, config.json {named}")
     if task.max_length is None or task.max_length > longest_input(tokenizer, config):
         raise BundleError(f"{bundle.path}: max_length {task.max_length} is not what this model takes")

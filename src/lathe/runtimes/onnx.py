@@ -20,6 +20,7 @@ from lathe.core.errors import BundleError, LatheError
 from lathe.core.runtime import cores
 from lathe.core.types import Forward
 
+INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "logits"
 GRAPH = "model.int8.onnx"
 """Name of the graph in a bundle."""
@@ -86,7 +87,7 @@ def each_row(forward: Forward) -> Forward:
     return rows
 
 
-def export(model: PreTrainedModel, file: Path, names: Sequence[str]) -> None:
+def export(model: PreTrainedModel, file: Path, names: Sequence[str] = INPUTS) -> None:
     """Write ``model`` as a float32 graph of the inputs ``names``, for any batch size and length.
 
     What the exporter notes about every node (source lines, paths of this machine) is taken out.
