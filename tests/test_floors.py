@@ -15,8 +15,9 @@ from typing import NamedTuple
 FLOORS = {
     "core": 0,
     **dict.fromkeys(["objectives", "models", "runtimes", "ngrams"], 1),
+    "generation": 1.2,
     "tasks": 1.5,  # a task is an objective, and may be made of others
-    **dict.fromkeys(["loader", "generation", "likelihood"], 2),
+    **dict.fromkeys(["loader", "likelihood"], 2),
     "__init__": 2.5,  # `lathe` itself, which offers `lathe.load` and `lathe.load_generator`
     "verbs": 2.5,
     **dict.fromkeys(["corpus", "tokenizer", "pretrain", "finetune", "compress"], 3),

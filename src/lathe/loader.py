@@ -9,11 +9,10 @@ from lathe.core.predictor import TaskPredictor
 from lathe.core.recipe import parse
 from lathe.core.runtime import Precision, set_up
 from lathe.core.types import Forward
-from lathe.models.pretrained import open_config, open_model, open_tokenizer, summary
+from lathe.models.pretrained import longest_input, open_config, open_model, open_tokenizer, summary
 from lathe.runtimes.eager import torch_forward
 from lathe.runtimes.onnx import GRAPH, each_row, onnx_forward
 from lathe.tasks import AnyTask
-from lathe.tasks.encoding import longest_input
 
 
 def load(path: str | Path, precision: Precision = "fp32") -> TaskPredictor:

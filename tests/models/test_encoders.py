@@ -6,8 +6,7 @@ from transformers import AutoModelForMaskedLM
 
 from lathe.core.errors import RecipeError
 from lathe.models import Albert, DistilBert, Electra, Roberta
-from lathe.models.pretrained import new_model, open_config, open_model, save_model
-from lathe.tasks.encoding import longest_input
+from lathe.models.pretrained import longest_input, new_model, open_config, open_model, save_model
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 12}
 PRESETS = {

@@ -23,10 +23,9 @@ from lathe.core.recipe import recipe
 from lathe.core.report import progress, say
 from lathe.core.types import IGNORE, Batch, Encoded, Forward, Part, Symbols
 from lathe.core.work import Work
-from lathe.models.pretrained import open_model, save_model
+from lathe.models.pretrained import longest_input, open_model, save_model
 from lathe.runtimes.eager import torch_forward
 from lathe.tasks import AnyTask
-from lathe.tasks.encoding import longest_input
 from lathe.tasks.training import TaskTrain, train_on
 
 ROWS_PER_BLOCK = 4096

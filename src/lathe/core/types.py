@@ -22,7 +22,8 @@ Row: TypeAlias = Mapping[str, Any]
 Encoded: TypeAlias = Mapping[str, Any]
 """One example after tokenisation: ``input_ids`` and whatever its objective needs beside them.
 
-One that does not go through a model in one piece holds ``windows`` instead: several of these, see ``pieces_of``.
+One that does not go through a model in one piece holds ``windows`` instead: several of these, see ``pieces_of``. One
+that is answered otherwise than it is learnt holds ``lessons``, see ``lessons_of``.
 """
 
 Forward: TypeAlias = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
@@ -167,6 +168,12 @@ def pieces_of(row: Encoded) -> Sequence[Encoded]:
     """What goes through a model for a row: the row itself, or each of its windows."""
     windows: Sequence[Encoded] = row.get("windows", (row,))
     return windows
+
+
+def lessons_of(row: Encoded) -> Sequence[Encoded]:
+    """What training steps are made of: the pieces of a row, or what it holds for training alone, answers included."""
+    lessons: Sequence[Encoded] = row["lessons"] if "lessons" in row else pieces_of(row)
+    return lessons
 
 
 def lengths_of(rows: Sequence[Encoded]) -> "np.ndarray[Any, np.dtype[np.int64]]":

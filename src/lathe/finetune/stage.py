@@ -25,6 +25,7 @@ from lathe.models.baselines import BASELINES
 from lathe.models.pretrained import (
     Opened,
     check_folder,
+    longest_input,
     open_config,
     open_model,
     open_tokenizer,
@@ -35,7 +36,6 @@ from lathe.models.pretrained import (
 )
 from lathe.runtimes.eager import torch_forward
 from lathe.tasks import AnyTask
-from lathe.tasks.encoding import longest_input
 from lathe.tasks.examples import Examples, encode, evaluate, hold_out, read_tables, resolve, use_of
 from lathe.tasks.training import TaskTrain, course_of, score, steps_between, train_on
 

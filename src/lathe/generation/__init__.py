@@ -1,5 +1,6 @@
 """Text from causal and sequence-to-sequence models."""
 
+from lathe.generation.forward import writing_forward
 from lathe.generation.generator import Generator, Prompt, load_generator, refuse_silent
 from lathe.generation.options import AnyDecoding, Beam, Generation, Greedy, Sample
 from lathe.generation.writing import Generated, Write, text_of
@@ -17,4 +18,5 @@ __all__ = [
     "load_generator",
     "refuse_silent",
     "text_of",
+    "writing_forward",
 ]

@@ -6,9 +6,10 @@ its penalties count the padding of a row as if it had been written.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,8 +28,7 @@ from lathe.core.types import Symbols
 from lathe.generation.choosing import processors
 from lathe.generation.options import Beam, Generation
 from lathe.generation.writing import Answers, Generated, Stop, Streamer, Write
-from lathe.models.pretrained import language_model_class, open_model, open_tokenizer
-from lathe.tasks.encoding import longest_input
+from lathe.models.pretrained import language_model_class, longest_input, open_model, open_tokenizer
 
 
 class Prompt(NamedTuple):
@@ -73,37 +73,47 @@ class Generator:
         """``seen`` counts the prompts before it: the same prompt draws anew. Raises ``RowError``."""
         seen[text] += 1
         clean = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate is in no vocabulary
-        ids = tuple(self.tokenizer.encode(clean, add_special_tokens=self._has_encoder))
-        if not self._has_encoder:  # what stands after a text ends it: a decoder goes on, so only what stands before
+        ids = tuple(self.tokenizer.encode(clean, add_special_tokens=self.has_encoder))
+        if not self.has_encoder:  # what stands after a text ends it: a decoder goes on, so only what stands before
             ids = (*self._frame.before, *ids) or self._start
         if not ids:
             raise RowError("text", text, "is empty, and this tokenizer has no token to begin with", "give a first word")
-        room = self._longest - (1 if self._has_encoder else len(ids))
-        if room < 1 or len(ids) > self._longest:
-            way = f"shorten it to less than {self._longest:,}"
-            raise RowError("text", text, f"has {len(ids):,} tokens, and the model takes {self._longest:,}", way)
+        room = self.longest - (1 if self.has_encoder else len(ids))
+        if room < 1 or len(ids) > self.longest:
+            way = f"shorten it to less than {self.longest:,}"
+            raise RowError("text", text, f"has {len(ids):,} tokens, and the model takes {self.longest:,}", way)
         return Prompt(ids, word(f"{seen[text]}/{text}"), min(room, options.max_new_tokens))
 
     def answer(self, prompts: Sequence[Prompt], options: Generation, write: Write | None = None) -> list[Generated]:
-        """Prompts of like length together; one batch has one room, or a short row would run out of positions."""
-        answers: dict[int, Generated] = {}
-        by_room: dict[int, list[int]] = defaultdict(list)
-        for index, prompt in enumerate(prompts):
-            by_room[prompt.room].append(index)
-        for rows in by_room.values():
-            rows.sort(key=lambda index: len(prompts[index].ids))
-            for start in range(0, len(rows), options.batch_size):
-                part = rows[start : start + options.batch_size]
-                answers |= zip(part, self._batch([prompts[i] for i in part], options, write), strict=True)
-        return [answers[index] for index in range(len(prompts))]
+        """The answers to prompts that have been read."""
+        found: dict[int, Generated] = {}
+        for part in _parts(prompts, options.batch_size):
+            answers, new = self._batch([prompts[i] for i in part], options, write)
+            found |= {index: answers.read(row, new[row]) for row, index in enumerate(part)}
+        if write and isinstance(options.decoding, Beam):
+            write(found[0].text)
+        return [found[index] for index in range(len(prompts))]
 
-    def _batch(self, prompts: Sequence[Prompt], options: Generation, write: Write | None) -> list[Generated]:
+    def tokens(self, prompts: Sequence[Prompt], options: Generation) -> list[list[int]]:
+        """The tokens of the answers, up to the one that ends each."""
+        found: dict[int, list[int]] = {}
+        for part in _parts(prompts, options.batch_size):
+            _, new = self._batch([prompts[i] for i in part], options, None)
+            found |= {
+                index: list(takewhile(lambda token: token not in self.ends, new[row])) for row, index in enumerate(part)
+            }
+        return [found[index] for index in range(len(prompts))]
+
+    def _batch(
+        self, prompts: Sequence[Prompt], options: Generation, write: Write | None
+    ) -> tuple[Answers, list[list[int]]]:
+        """What reads the answers to some prompts, and their tokens with what comes behind them.  [B][S]"""
         place = next(self.model.parameters()).device
         ids, mask = self._pad(prompts)
-        first = 1 if self._has_encoder else ids.shape[1]  # tokens before the answer
-        before = [() if self._has_encoder else prompt.ids for prompt in prompts]
+        first = 1 if self.has_encoder else ids.shape[1]  # tokens before the answer
+        before = [() if self.has_encoder else prompt.ids for prompt in prompts]
         answers = Answers(self.tokenizer, before, first, self.ends, options.stop, self._symbols.pad)
-        of_prompt = torch.zeros(len(prompts), 1, dtype=torch.long) if self._has_encoder else mask
+        of_prompt = torch.zeros(len(prompts), 1, dtype=torch.long) if self.has_encoder else mask
         keys = np.array([prompt.key for prompt in prompts], np.uint64)
         streamed = write is not None and not isinstance(options.decoding, Beam)
         self.model.eval()
@@ -116,10 +126,7 @@ class Generator:
                 stopping_criteria=StoppingCriteriaList([Stop(answers)]) if options.stop else None,
                 streamer=Streamer(answers, write) if write and streamed else None,
             )
-        texts = [answers.read(row, new) for row, new in enumerate(made[:, first:].tolist())]
-        if write and not streamed:
-            write(texts[0].text)
-        return texts
+        return answers, made[:, first:].tolist()
 
     def _pad(self, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
         """[B, T] ids and mask: on the left where the answer goes on from the prompt, so that all end together."""
@@ -127,7 +134,7 @@ class Generator:
         ids = torch.full((len(prompts), longest), self._symbols.pad)
         mask = torch.zeros_like(ids)
         for row, prompt in enumerate(prompts):
-            place = slice(0, len(prompt.ids)) if self._has_encoder else slice(longest - len(prompt.ids), longest)
+            place = slice(0, len(prompt.ids)) if self.has_encoder else slice(longest - len(prompt.ids), longest)
             ids[row, place], mask[row, place] = torch.tensor(prompt.ids), 1
         return ids, mask
 
@@ -147,7 +154,7 @@ class Generator:
         )
 
     @property
-    def _has_encoder(self) -> bool:
+    def has_encoder(self) -> bool:
         """Whether a prompt is answered (by a decoder beside its encoder) or gone on with."""
         return bool(self.model.config.is_encoder_decoder)
 
@@ -172,8 +179,19 @@ class Generator:
         return Symbols.of(self.tokenizer)
 
     @cached_property
-    def _longest(self) -> int:
+    def longest(self) -> int:
+        """Most tokens that the model takes."""
         return longest_input(self.tokenizer, self.model.config, limit=1 << 30)
+
+
+def _parts(prompts: Sequence[Prompt], size: int) -> Iterator[list[int]]:
+    """Prompts of like length together; one batch has one room, or a short row would run out of positions."""
+    by_room: dict[int, list[int]] = defaultdict(list)
+    for index, prompt in enumerate(prompts):
+        by_room[prompt.room].append(index)
+    for rows in by_room.values():
+        rows.sort(key=lambda index: len(prompts[index].ids))
+        yield from (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 def load_generator(path: str | Path, precision: Precision = "fp32") -> Generator:

@@ -52,8 +52,7 @@ class Answers:
         return self._cut(self._text(row, new)) is not None
 
     def _cut(self, text: str) -> int | None:
-        """Where the first stop text begins."""
-        return min((at for stop in self.stop if (at := text.find(stop)) >= 0), default=None)
+        return stop_in(text, self.stop)
 
     def _text(self, row: int, new: Sequence[int]) -> str:
         """What is added to the prompt, the blank at its beginning included."""
@@ -64,6 +63,11 @@ class Answers:
 
     def _decode(self, ids: Sequence[int]) -> str:
         return text_of(self.tokenizer, ids)
+
+
+def stop_in(text: str, stops: Sequence[str]) -> int | None:
+    """Where the first stop text begins."""
+    return min((at for stop in stops if (at := text.find(stop)) >= 0), default=None)
 
 
 def text_of(tokenizer: Any, ids: Sequence[int]) -> str:

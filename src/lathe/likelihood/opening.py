@@ -17,9 +17,8 @@ from lathe.likelihood.mixture import Mixture
 from lathe.likelihood.network import CausalNetwork
 from lathe.likelihood.protocol import LanguageModel, Windows
 from lathe.likelihood.words import NGrams
-from lathe.models.pretrained import language_model_class, open_config, open_model, open_tokenizer
+from lathe.models.pretrained import language_model_class, longest_input, open_config, open_model, open_tokenizer
 from lathe.ngrams import NGramModel
-from lathe.tasks.encoding import longest_input
 
 MIXTURE, NETWORK, NGRAM = "mixture.json", "network", "ngram"
 """A mixture's own file, and the folders of what it mixes."""

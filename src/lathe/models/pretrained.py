@@ -125,6 +125,18 @@ def refuse_other_vocabulary(tokenizer: PreTrainedTokenizerBase, config: Pretrain
         )
 
 
+def longest_input(tokenizer: Any, config: Any, limit: int = 512) -> int:
+    """Most pieces a model takes: the least of its positions, the tokenizer's own limit, and ``limit``."""
+    known = (
+        getattr(config, "max_position_embeddings", None),
+        getattr(config, "n_positions", None),
+        tokenizer.model_max_length,
+    )
+    behind_padding = getattr(config, "model_type", "") in ("roberta", "xlm-roberta", "camembert")
+    offset = config.pad_token_id + 1 if behind_padding else 0  # where its positions start
+    return int(min(limit, *(value - offset for value in known if value and value > 0)))  # XLNet: -1, any length
+
+
 def open_model(
     auto_model: Any, folder: Path, outputs: Sequence[str] = (), seed: int = 0, pad: int | None = None
 ) -> Opened:

@@ -26,7 +26,7 @@ def sequence_batch(sources: Sequence[Ids], targets: Sequence[Ids], symbols: Symb
     return Batch(tensors, {"labels": torch.from_numpy(labels)}, {name: int(lengths.sum())})
 
 
-def sequence_loss(model: Any, batch: Batch, name: str) -> Part:
+def sequence_loss(model: Any, batch: Batch, name: str, smoothing: float = 0.0) -> Part:
     """-sum log P(target_s | target_<s, source); the decoder reads the target as the model shifts it."""
     before = model.prepare_decoder_input_ids_from_labels(batch.targets["labels"])  # [B, S]
-    return vocabulary_loss(model, replace(batch, inputs={**batch.inputs, "decoder_input_ids": before}), name)
+    return vocabulary_loss(model, replace(batch, inputs={**batch.inputs, "decoder_input_ids": before}), name, smoothing)

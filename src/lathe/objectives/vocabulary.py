@@ -12,11 +12,11 @@ from lathe.core.packing import labelled_rows
 from lathe.core.types import IGNORE, Batch, Part, upcast
 
 
-def vocabulary_loss(model: Any, batch: Batch, name: str) -> Part:
+def vocabulary_loss(model: Any, batch: Batch, name: str, smoothing: float = 0.0) -> Part:
     """-sum log P(label) over the positions of ``batch`` that have a label; the head sees no other position."""
     with labels_only(model, batch) as labels:
         logits = model(**batch.inputs).logits  # [M, V]
-    return vocabulary_part(logits, labels, name)
+    return vocabulary_part(logits, labels, name, smoothing)
 
 
 @contextmanager
@@ -28,9 +28,10 @@ def labels_only(model: Any, batch: Batch) -> Iterator[Tensor]:
         yield labels[index]
 
 
-def vocabulary_part(logits: Tensor, labels: Tensor, name: str) -> Part:
-    """-sum log softmax(logits)[label].  [M, V], [M]"""
-    return Part(name, F.cross_entropy(upcast(logits), labels, reduction="sum"), len(labels))
+def vocabulary_part(logits: Tensor, labels: Tensor, name: str, smoothing: float = 0.0) -> Part:
+    """-sum log softmax(logits)[label], the label with weight 1 - smoothing, the rest over all tokens.  [M, V], [M]"""
+    total = F.cross_entropy(upcast(logits), labels, reduction="sum", label_smoothing=smoothing)
+    return Part(name, total, len(labels))
 
 
 def labelled(labels: torch.Tensor) -> int:

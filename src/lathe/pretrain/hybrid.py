@@ -23,11 +23,10 @@ from lathe.likelihood import CausalNetwork, LanguageModel, NGrams, Windows, like
 from lathe.likelihood.hybrid import HEARING, SENTINEL, Guide, GuidedLM, HeldOut, give_hearing
 from lathe.likelihood.opening import HEARD, MIXTURE, NETWORK, NGRAM, write_mixture
 from lathe.models import AnyModel, Llama
-from lathe.models.pretrained import new_model, open_tokenizer, refuse_other_vocabulary, save_model
+from lathe.models.pretrained import longest_input, new_model, open_tokenizer, refuse_other_vocabulary, save_model
 from lathe.ngrams import BOS, NGramModel, Pieces, count, estimate
 from lathe.objectives import CausalLM
 from lathe.pretrain.course import Laid, PretrainTrain, Text, lay
-from lathe.tasks.encoding import longest_input
 
 
 @recipe

@@ -24,6 +24,7 @@ from lathe.core.work import Work, read_log, run_together
 from lathe.models import AnyModel, Bert
 from lathe.models.pretrained import (
     check_folder,
+    longest_input,
     new_model,
     open_config,
     open_model,
@@ -47,7 +48,6 @@ from lathe.pretrain.evaluation import (
 from lathe.pretrain.report import NAME, Run, report
 from lathe.pretrain.samples import samples
 from lathe.pretrain.texts import Data, Texts
-from lathe.tasks.encoding import longest_input
 
 
 @recipe

@@ -46,15 +46,3 @@ def check_fast(tokenizer: Any) -> None:
 def without_surrogates(text: str) -> str:
     """No tokenizer takes half a surrogate pair; one code point for one, so that offsets stay true."""
     return _SURROGATE.sub("\ufffd", text)
-
-
-def longest_input(tokenizer: Any, config: Any, limit: int = 512) -> int:
-    """Most pieces a model takes: the least of its positions, the tokenizer's own limit, and ``limit``."""
-    known = (
-        getattr(config, "max_position_embeddings", None),
-        getattr(config, "n_positions", None),
-        tokenizer.model_max_length,
-    )
-    behind_padding = getattr(config, "model_type", "") in ("roberta", "xlm-roberta", "camembert")
-    offset = config.pad_token_id + 1 if behind_padding else 0  # where its positions start
-    return int(min(limit, *(value - offset for value in known if value and value > 0)))  # XLNet: -1, any length

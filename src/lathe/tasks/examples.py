@@ -15,7 +15,7 @@ from lathe.core.errors import DataError, RecipeError
 from lathe.core.keyed import Seeds, mix, uniform
 from lathe.core.predictions import Prediction
 from lathe.core.report import say
-from lathe.core.types import Encoded, Metric, pieces_of
+from lathe.core.types import Encoded, Metric, lessons_of
 from lathe.tasks import AnyTask
 
 
@@ -37,10 +37,10 @@ class Examples:
 
     @property
     def source(self) -> EncodedRows:
-        """What training steps are made of: each row, or each window of one, with a key of its own."""
-        pieces = [pieces_of(row) for row in self.encoded]
-        counts = [len(windows) for windows in pieces]
-        number = np.array([n for count in counts for n in range(count)], np.uint64)  # of each window in its row
+        """What training steps are made of: each row, or each window or lesson of one, with a key of its own."""
+        pieces = [lessons_of(row) for row in self.encoded]
+        counts = [len(lessons) for lessons in pieces]
+        number = np.array([n for count in counts for n in range(count)], np.uint64)  # of each piece in its row
         keys = np.repeat(self.keys, counts)
         return EncodedRows([*chain.from_iterable(pieces)], np.where(number == 0, keys, mix(keys + number)))
 
