@@ -15,6 +15,7 @@ from lathe.core import packing, parallel
 from lathe.core.batches import EncodedRows, Plan, StepSize, batches
 from lathe.core.checkpoint import newest, save
 from lathe.core.coupled import Coupled
+from lathe.core.data import Message
 from lathe.core.keyed import row_keys
 from lathe.core.learn import State, Train, restore, saved_tensors, train
 from lathe.core.optim import SGD, AdamW
@@ -23,7 +24,8 @@ from lathe.core.predictor import TaskPredictor
 from lathe.core.tagging import join_tokens
 from lathe.core.tokens import TokenFile
 from lathe.core.types import IGNORE, Symbols
-from lathe.models import T5, Bart, XLNet
+from lathe.generation import Generation
+from lathe.models import T5, Bart, TransformerPreset, XLNet
 from lathe.objectives import (
     AnyObjective,
     CausalLM,
@@ -40,7 +42,8 @@ from lathe.objectives import (
 from lathe.objectives.masking import Words
 from lathe.objectives.pairs import MaskedPairs
 from lathe.runtimes.eager import torch_forward
-from lathe.tasks import AnyTask, Choose, Classify, MultiLabel, Score, Tag
+from lathe.tasks import AnyTask, Chat, Choose, Classify, MultiLabel, Score, Tag, Transform
+from lathe.tasks.conversations import prepare
 from lathe.tasks.examples import Examples
 
 TEXTS = [
@@ -60,6 +63,11 @@ DOCUMENTS = [
     "the film. Paris plot. " * 3,
 ]
 LABELS = ["pos", "pos", "pos", "neg", "pos", "neg", "neg"]
+
+
+PAIR = TransformerPreset(
+    architecture="encoder-decoder", hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+)
 
 
 @dataclass
@@ -154,6 +162,19 @@ def choose(_):
     ]
 
 
+def transform(_):
+    targets = [("film",), ("not bad", "good"), ("好影片",), ("bad film",), ("Paris", "the plot"), ("很坏",), ("京",)]
+    return Transform(), [{"source": text, "targets": of} for text, of in zip(TEXTS, targets, strict=True)]
+
+
+def chat(tokenizer):
+    prepare(tokenizer)
+    turns = [("good film", "not bad"), ("很好", "很坏"), ("the plot", "is awful"), ("Paris", "great film in Paris")]
+    messages = [Message(*turn) for said in turns for turn in zip(("user", "assistant"), said, strict=True)]
+    rows = [{"messages": tuple(messages[: 2 * n])} for n in range(1, 5)]
+    return Chat(max_length=30, generation=Generation(max_new_tokens=4)), rows
+
+
 BUILDERS = {
     "masked": lambda tokenizer: (MaskedLM(mlm_probability=0.4), token_rows(tokenizer)),
     "masked_nsp": in_rows(MaskedNSP(mlm_probability=0.4)),
@@ -165,6 +186,7 @@ BUILDERS = {
     "permutation": lambda tokenizer: (PermutationLM(plm_probability=0.5, max_span_length=2), token_rows(tokenizer)),
     "prefix": lambda tokenizer: (PrefixLM(), token_rows(tokenizer)),
     "span_corruption": lambda tokenizer: (SpanCorruption(noise_density=0.3), token_rows(tokenizer)),
+    "chat": chat,
     "classify": classify,
     "classify pairs": pairs("plain"),
     "classify weighted": pairs("weighted"),
@@ -173,6 +195,7 @@ BUILDERS = {
     "score": pairs("score"),
     "choose": choose,
     "tag": tag,
+    "transform": transform,
 }
 TASKS = [
     kind for kind in list(BUILDERS) if kind.partition(" ")[0] in ("classify", "multilabel", "score", "choose", "tag")
@@ -195,10 +218,12 @@ def member_of(kind, tokenizer, bert_config, gpt2_config):
     bert_config.vocab_size = gpt2_config.vocab_size = size
     config = {
         "causal": gpt2_config,
+        "chat": gpt2_config,
         "denoising": Bart(d_model=16, encoder_layers=2, num_attention_heads=2, ffn_dim=32).config(tokenizer),
         "permutation": XLNet(d_model=16, n_layer=2, n_head=2, d_inner=32).config(tokenizer),
         "prefix": gpt2_config,
         "replaced": electra(bert_config),
+        "transform": PAIR.config(tokenizer),
         "span_corruption": T5(d_model=16, num_layers=2, num_heads=2, d_ff=32).config(tokenizer),
     }.get(kind, bert_config)
     objective, rows = BUILDERS[kind](tokenizer)
@@ -338,7 +363,7 @@ def test_the_loss_is_hugging_faces(member, tokenizer):
     labels = {"labels": batch.targets["labels"]}
     if isinstance(member.objective, MaskedPairs):
         labels["next_sentence_label"] = batch.targets["classes"]
-    if member.objective.kind in ("causal", "prefix"):  # theirs shifts by itself
+    if member.objective.kind in ("causal", "chat", "prefix"):  # theirs shifts by itself
         labels["labels"] = torch.nn.functional.pad(labels["labels"][:, :-1], (1, 0), value=IGNORE)
     theirs = model(**batch.inputs, **labels).loss
     torch.testing.assert_close(sum(part.total / part.items for part in parts), theirs, rtol=1e-5, atol=1e-6)

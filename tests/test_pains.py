@@ -6,13 +6,18 @@ import re
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForMaskedLM, DistilBertConfig
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, DistilBertConfig
 
 from lathe.cli import main
+from lathe.core import packing
+from lathe.core.data import Message
+from lathe.core.predictions import Text
 from lathe.core.predictor import TaskPredictor
-from lathe.core.types import Symbols
+from lathe.core.types import IGNORE, Symbols
+from lathe.generation import Generation
 from lathe.models.pretrained import new_model, open_model, open_tokenizer, save_model
-from lathe.tasks import Choose, Classify, MultiLabel
+from lathe.tasks import Chat, Choose, Classify, MultiLabel, Transform
+from lathe.tasks.conversations import prepare
 
 
 def collated(task, encoded, tokenizer):
@@ -125,3 +130,58 @@ def toml(value):
     if isinstance(value, dict):
         return "{" + ", ".join(f"{name} = {toml(inner)}" for name, inner in value.items()) + "}"
     return json.dumps(value)
+
+
+# --------------------------------------------------------------------------------------------- sequences and dialogue
+CHAT = Chat(max_length=30, generation=Generation(max_new_tokens=4))
+
+
+def conversations(*turns):
+    return [{"messages": (Message("user", asked), Message("assistant", answer))} for asked, answer in turns]
+
+
+def test_a_model_is_asked_in_another_way_than_it_was_taught(tokenizer):
+    """LlamaFactory #8720, #2509 (26 % in place of 57 %), ms-swift #6267, vllm #5298: another template in service."""
+    prepare(tokenizer)
+    (taught,) = CHAT.encode(conversations(("good film", "not bad")), tokenizer)
+    (asked,) = CHAT.encode([{"messages": (Message("user", "good film"),)}], tokenizer)
+    (lesson,) = taught["lessons"]
+    assert asked["input_ids"] == lesson["input_ids"][: lesson["learnt"].index(True)]
+
+
+def test_packed_conversations_see_one_another(tokenizer, gpt2_config):
+    """trl #805, LlamaFactory #2289, transformers PR #46634: attention across the samples of a packed row."""
+    prepare(tokenizer)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(gpt2_config).eval()
+    packing.enable(model)
+    rows = [row["lessons"][0] for row in CHAT.encode(conversations(("good", "bad"), ("很好", "很坏")), tokenizer)]
+    with torch.no_grad():
+        together = CHAT.loss(model, collated(CHAT, rows, tokenizer))[0].total
+        alone = sum(CHAT.loss(model, collated(CHAT, [row], tokenizer))[0].total for row in rows)
+    torch.testing.assert_close(together, alone)
+
+
+def test_the_questions_are_learnt_too_and_the_end_of_an_answer_is_not(tokenizer):
+    """A model that asks its own next question, and one that never stops."""
+    prepare(tokenizer)
+    rows = [row["lessons"][0] for row in CHAT.encode(conversations(("good film", "not bad")), tokenizer)]
+    labels = collated(CHAT, rows, tokenizer).targets["labels"]
+    assert tokenizer.convert_ids_to_tokens(labels[labels != IGNORE].tolist()) == ["not", "bad", "[SEP]"]
+
+
+def test_chinese_translations_score_nothing_between_spaces():
+    """sacrebleu #147, evaluate #108: by words, of which Chinese has one a sentence, a near miss has no match at all."""
+    pytest.importorskip("sacrebleu")
+    bleu = Transform().metrics["bleu"]
+    assert bleu([("今天天气很好，我们去公园。",)], [Text("今天天气很好，我们去海边。")]) > 60
+
+
+def test_a_summary_is_of_the_first_512_tokens_only(tokenizer):
+    """simpletransformers #227: what stands behind the longest input is never read."""
+    source = "good film. " * 9 + "Paris."
+    (row,) = Transform(max_length=12, long_source="windows").encode([{"source": source}], tokenizer)
+    (wanted,) = tokenizer.encode("Paris", add_special_tokens=False)
+    assert any(wanted in window["input_ids"] for window in row["windows"])
+    (cut,) = Transform(max_length=12).encode([{"source": source}], tokenizer)
+    assert cut["truncated"] == len(tokenizer.encode(source)) - 12

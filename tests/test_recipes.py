@@ -117,6 +117,19 @@ def test_a_fine_tuning_recipe_runs(stem, rows, tmp_path, encoder):
     assert (out / "model.safetensors").is_file()
 
 
+def test_a_translator_from_nothing_is_trained(tmp_path, encoder):
+    rows = [{"source": a, "target": b} for (a, _), (b, _) in zip(ENGLISH, CHINESE, strict=True)] * 6
+    data = write(tmp_path / "rows.jsonl", rows)
+    small = [
+        "model.hidden_size=16",
+        "model.num_hidden_layers=1",
+        "task.metric=chrf",
+        "task.generation.max_new_tokens=2",
+    ]
+    arguments = [f"tokenizer={encoder}", f"data.train={data}", f"data.validation={data}", *small, *STEPS]
+    assert main(["finetune", recipe("translate"), *arguments, "-o", str(tmp_path / "out")]) == 0
+
+
 @pytest.mark.parametrize("stem", ["web-english", "web-chinese"])
 def test_a_recipe_for_web_text_keeps_good_prose_and_says_why_it_drops_the_rest(stem, tmp_path):
     for library in ("py3langid", "ftfy", "opencc"):

@@ -10,9 +10,9 @@ from lathe.core.recipe import parse
 from lathe.core.runtime import Precision, set_up
 from lathe.core.types import Forward
 from lathe.models.pretrained import longest_input, open_config, open_model, open_tokenizer, summary
-from lathe.runtimes.eager import torch_forward
 from lathe.runtimes.onnx import GRAPH, each_row, onnx_forward
 from lathe.tasks import AnyTask
+from lathe.tasks.forward import task_forward
 
 
 def load(path: str | Path, precision: Precision = "fp32") -> TaskPredictor:
@@ -30,7 +30,7 @@ def load(path: str | Path, precision: Precision = "fp32") -> TaskPredictor:
     set_up()
     tokenizer = open_tokenizer(bundle.path)
     _check_task(bundle, task, tokenizer)
-    return TaskPredictor(task, tokenizer, _forward(bundle, task, precision))
+    return TaskPredictor(task, tokenizer, _forward(bundle, task, tokenizer, precision))
 
 
 def task_of(bundle: Bundle) -> AnyTask:
@@ -58,7 +58,7 @@ def _check_task(bundle: Bundle, task: AnyTask, tokenizer: Any) -> None:
         raise BundleError(f"{bundle.path}: max_length {task.max_length} is not what this model takes")
 
 
-def _forward(bundle: Bundle, task: AnyTask, precision: Precision) -> Forward:
+def _forward(bundle: Bundle, task: AnyTask, tokenizer: Any, precision: Precision) -> Forward:
     runtime = bundle.manifest.runtime
     if runtime is None:
         raise BundleError(f"{bundle.path}: the manifest names no runtime")
@@ -67,4 +67,4 @@ def _forward(bundle: Bundle, task: AnyTask, precision: Precision) -> Forward:
     opened = open_model(task.auto_model, bundle.path)
     if opened.new:
         raise BundleError(f"{bundle.path}: the weights of {summary(opened.new)} are missing")
-    return torch_forward(opened.model, precision)
+    return task_forward(task, opened.model, tokenizer, precision)

@@ -31,6 +31,7 @@ def kinds(told):
         ({"text": "in Paris", "labels": ["place", "France"]}, {"text", "labels"}),
         ({"text": "in Paris", "score": 4.5}, {"text", "score"}),
         ({"context": "in Paris", "choices": ["France", "Spain"], "label": 0}, {"text", "choices", "label"}),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}, {"messages"}),
         ({"text": "in Paris"}, {"text"}),
         ({"tokens": ["in", "Paris"]}, {"tokens"}),
     ],

@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from lathe.core.errors import DataError
-from lathe.core.predictions import Label
+from lathe.core.predictions import Label, Text
+from lathe.core.predictor import read_rows_like
 from lathe.core.types import as_row
 from lathe.loader import load
 from lathe.serve.app import build_app
 from lathe.serve.limits import About, Limits
 from lathe.serve.schema import Answer, Health, Problem
+from lathe.tasks import Chat, Transform
 
 ABOUT = About("demo@1", "classify", ("bad", "good"))
 LIMITS = Limits(body_bytes=2000, rows=3, characters=100)
@@ -52,6 +54,26 @@ def test_a_tagger_answers_texts_and_tokens(tagger):
         reply = client.post("/predict", json={"rows": rows})
     assert reply.json()["predictions"] == [model([row])[0].to_json() for row in rows]
     Answer.model_validate(reply.json())
+
+
+@pytest.mark.parametrize("task", [Transform(), Chat()], ids=lambda task: task.kind)
+def test_a_model_that_writes_answers_texts_and_conversations(task):
+    about = About("demo@1", task.kind, (), task.unlabelled)
+    rows = ["hi", {"text": "hi"}]
+    if task.kind == "chat":
+        rows.append({"messages": [{"role": "user", "content": "hi"}]})
+
+    def echo(rows):
+        return [Text(str([*read_rows_like([row], task.unlabelled)])) for row in rows]
+
+    with TestClient(build_app(echo, about)) as client:
+        reply = client.post("/predict", json={"rows": rows})
+        refused = client.post("/predict", json={"rows": [{"tokens": ["hi"]}]})
+        long = client.post("/predict", json={"rows": [{"messages": [{"role": "user", "content": "x" * 10**5}]}]})
+    Answer.model_validate(reply.json())
+    assert len({one["text"] for one in reply.json()["predictions"]}) == 1
+    assert refused.status_code == 422
+    assert long.status_code in (413, 422)
 
 
 def test_health_names_the_model_and_its_labels(client):

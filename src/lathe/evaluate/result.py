@@ -131,7 +131,10 @@ def mistakes(gold: Any, prediction: Prediction) -> str:
 def as_sent(row: Row, shapes: Sequence[Shape]) -> dict[str, Any]:
     """A labelled row as a user would send it: what one of ``shapes`` reads of it."""
     fitting = (shape for shape in shapes if all(role.is_optional or role.name in row for role in shape.roles))
-    return {role.name: row[role.name] for role in next(fitting).roles if role.name in row}
+    sent = {role.name: row[role.name] for role in next(fitting).roles if role.name in row}
+    if "messages" in sent:  # the last one is the answer
+        sent["messages"] = [message._asdict() for message in sent["messages"][:-1]]
+    return sent
 
 
 def gold_json(gold: Any) -> Any:

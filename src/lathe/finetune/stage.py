@@ -21,23 +21,20 @@ from lathe.core.recipe import dump, recipe
 from lathe.core.report import say
 from lathe.core.types import Symbols, lengths_of, pieces_of
 from lathe.core.work import Work, run_together
+from lathe.finetune.origin import Origin
+from lathe.models import AnyModel
 from lathe.models.baselines import BASELINES
 from lathe.models.pretrained import (
     Opened,
-    check_folder,
     longest_input,
-    open_config,
-    open_model,
-    open_tokenizer,
     save_model,
     summary,
-    training_bytes,
     with_head,
 )
-from lathe.runtimes.eager import torch_forward
 from lathe.tasks import AnyTask
 from lathe.tasks.examples import Examples, encode, evaluate, hold_out, read_tables, resolve, use_of
-from lathe.tasks.training import TaskTrain, course_of, score, steps_between, train_on
+from lathe.tasks.forward import task_forward
+from lathe.tasks.training import TaskTrain, course_of, score, steps_between, train_on, watched_of
 
 
 @recipe
@@ -62,8 +59,12 @@ class FinetuneTrain(TaskTrain):
 
 @recipe
 class Recipe:
-    base: Path
+    base: Path | None = None
     """Folder of the model to start from: a bundle, or any Hugging Face folder with safetensors."""
+    model: AnyModel | None = None
+    """Shape of a new model, instead of `base`: it learns the task from nothing."""
+    tokenizer: Path | None = None
+    """Folder of the tokenizer of a new model."""
     data: Data
     """The labelled rows."""
     task: AnyTask
@@ -75,7 +76,7 @@ class Recipe:
 def run(recipe: Recipe, out: Path) -> Bundle:
     """Fine-tune; ``out`` becomes a bundle that opens with ``AutoModel...from_pretrained`` and with ``lathe.load``."""
     data = recipe.data
-    inputs = [recipe.base, data.train, data.validation, data.test]
+    inputs = [recipe.base, recipe.tokenizer, data.train, data.validation, data.test]
     return run_together("finetune", recipe, out, inputs, partial(_make, recipe))
 
 
@@ -96,7 +97,7 @@ class Inputs:
 
 def ahead(recipe: Recipe) -> int:
     """Bytes that a run takes while it reads its files."""
-    return training_bytes(recipe.base, recipe.train.batch_size)
+    return _origin(recipe).training_bytes(recipe.train.batch_size)
 
 
 def prepare(recipe: Recipe, work: Work) -> Ready:
@@ -116,12 +117,12 @@ def prepare(recipe: Recipe, work: Work) -> Ready:
 
 def _make(recipe: Recipe, work: Work) -> Manifest:
     runtime.set_up()
-    check_folder(recipe.base)
+    _origin(recipe).check()
     with runtime.memory_ahead(ahead(recipe)):
         inputs = _read(recipe, work)
     opened = _open(recipe, inputs)
     size = f"{opened.model.config.model_type}, {opened.model.num_parameters():,} parameters"
-    say(f"{recipe.base}: {size}; new weights: {summary(opened.new) or 'none'}")
+    say(f"{recipe.base or 'a new model'}: {size}; new weights: {summary(opened.new) or 'none'}")
     scores = _train(settled(recipe.train, work), inputs, opened.model, work)
     saved = save_model(opened.model, inputs.tokenizer, work.result)
     used = tuple(use_of(table) for table in inputs.tables.values())
@@ -131,9 +132,7 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
 def _read(recipe: Recipe, work: Work) -> Inputs:
     """All that can be wrong with files is found before a model is loaded."""
     runtime.set_up()
-    check_folder(recipe.base)
-    config = open_config(recipe.base)
-    tokenizer = open_tokenizer(recipe.base)
+    tokenizer, config = _origin(recipe).read(recipe.task)
     files = {"train": recipe.data.train, "validation": recipe.data.validation, "test": recipe.data.test}
     tables = read_tables(files, recipe.task, recipe.data.columns)
     bad = [bad for table in tables.values() for bad in table.bad]
@@ -149,20 +148,23 @@ def _read(recipe: Recipe, work: Work) -> Inputs:
 
 
 def _open(recipe: Recipe, inputs: Inputs) -> Opened:
-    task, pad = inputs.task, Symbols.of(inputs.tokenizer).pad
-    opened = open_model(task.auto_model, recipe.base, task.outputs, recipe.train.seed, pad)
-    opened.model.config.problem_type = getattr(task, "problem_type", None)  # what others make of the logits
+    opened = _origin(recipe).open(inputs.task, inputs.tokenizer, inputs.shape, recipe.train.seed)
+    opened.model.config.problem_type = getattr(inputs.task, "problem_type", None)  # what others make of the logits
     return opened
+
+
+def _origin(recipe: Recipe) -> Origin:
+    return Origin(recipe.base, recipe.model, recipe.tokenizer)
 
 
 def _evaluations(recipe: Recipe, inputs: Inputs, course: Course) -> Evaluations:
     """The validation rows after some steps each time; a sample of them is what one batch of prediction takes."""
     count = evaluation_steps(course.total, steps_between(course, recipe.train))
-    encoded = inputs.splits["validation"].encoded
+    encoded = watched_of(inputs.splits["validation"], inputs.task, recipe.train).encoded
     lengths = np.array([lengths_of(pieces_of(row)).sum() for row in encoded])
 
     def sample(model: PreTrainedModel) -> int:
-        predictor = TaskPredictor(inputs.task, inputs.tokenizer, torch_forward(model, recipe.train.precision))
+        predictor = _predictor(inputs, model, recipe.train)
         few = max(1, int(np.searchsorted(lengths.cumsum(), 2 * predictor.tokens_per_batch)))
         predictor.predict(encoded[:few])
         return int(lengths[:few].sum())
@@ -170,10 +172,15 @@ def _evaluations(recipe: Recipe, inputs: Inputs, course: Course) -> Evaluations:
     return Evaluations(count, count * int(lengths.sum()), sample)
 
 
+def _predictor(inputs: Inputs, model: PreTrainedModel, config: FinetuneTrain) -> TaskPredictor:
+    forward = task_forward(inputs.task, model, inputs.tokenizer, config.precision)
+    return TaskPredictor(inputs.task, inputs.tokenizer, forward)
+
+
 def _train(config: FinetuneTrain, inputs: Inputs, model: PreTrainedModel, work: Work) -> dict[str, Any]:
     """Train, keep the best model by the task's first metric, and score it."""
     task, splits = inputs.task, inputs.splits
-    predictor = TaskPredictor(task, inputs.tokenizer, torch_forward(model, config.precision))
+    predictor = _predictor(inputs, model, config)
     taken = train_on(task, inputs.source, model, predictor, splits["validation"], config, work)
     if taken["best_step"] != taken["steps"]:
         save_model(model, inputs.tokenizer, work.result / "last")

@@ -1,25 +1,22 @@
 """A model that writes, as the runtime of a task: prompts in, the tokens of their answers out."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from lathe.core.keyed import word
-from lathe.core.runtime import Precision
 from lathe.core.types import Forward
 from lathe.generation.generator import Generator, Prompt
 from lathe.generation.options import Generation
 
 
-def writing_forward(model: Any, tokenizer: Any, options: Generation, precision: Precision = "fp32") -> Forward:
-    """``model`` as a function from prompts [B, T] to ``sequences`` [B, S], of which ``lengths`` [B] tokens are answers.
+def writing_forward(generator: Generator, options: Generation) -> Forward:
+    """The model as a function from prompts [B, T] to ``sequences`` [B, S], of which ``lengths`` [B] tokens are answers.
 
     It may be called while the same model is being trained. A prompt leaves room for ``options.max_new_tokens``, or its
     answer is as long as there is room.
     """
-    generator = Generator(model, tokenizer, precision)
 
     def forward(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         rows = zip(inputs["input_ids"], inputs["attention_mask"].bool(), strict=True)

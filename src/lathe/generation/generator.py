@@ -51,6 +51,7 @@ class Generator:
     model: Any
     tokenizer: Any
     precision: Precision = "fp32"
+    more_ends: tuple[int, ...] = ()  # tokens that end an answer, beside those that end a text
 
     def __call__(
         self, prompts: Sequence[str], options: Generation | None = None, write: Write | None = None
@@ -163,7 +164,7 @@ class Generator:
         """Tokens that end a text: the model's, and what the tokenizer puts after one."""
         given = self.model.generation_config.eos_token_id
         own = given if isinstance(given, list) else [] if given is None else [given]
-        return frozenset([*own, *self._frame.after[:1], *self._frame.end[:1]])
+        return frozenset([*self.more_ends, *own, *self._frame.after[:1], *self._frame.end[:1]])
 
     @cached_property
     def _frame(self) -> Any:

@@ -77,7 +77,12 @@ def text_of(tokenizer: Any, ids: Sequence[int]) -> str:
     """
     text: str = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     decoder = tokenizer.backend_tokenizer.decoder
-    return _BLANK.sub("", text) if decoder is None or isinstance(decoder, WordPiece) else text
+    return without_blanks(text) if decoder is None or isinstance(decoder, WordPiece) else text
+
+
+def without_blanks(text: str) -> str:
+    """Without single blanks between characters of scripts that have none, and their marks."""
+    return _BLANK.sub("", text)
 
 
 class Stop(StoppingCriteria):

@@ -18,7 +18,15 @@ from lathe.core.recipe import dump, recipe
 from lathe.core.report import say
 from lathe.core.tagging import parse_tag
 from lathe.core.work import Work, run_stage
-from lathe.models.pretrained import check_folder, language_model_class, longest_input, open_config, open_model, open_tokenizer, summary
+from lathe.models.pretrained import (
+    check_folder,
+    language_model_class,
+    longest_input,
+    open_config,
+    open_model,
+    open_tokenizer,
+    summary,
+)
 from lathe.tasks import AnyTask, Choose, Classify, MultiLabel, Score, Tag
 
 COPIED = {".json", ".safetensors", ".txt", ".model", ".jinja", ".md", ".rst", ""}

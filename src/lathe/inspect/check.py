@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lathe.core.data import (
     CHOICES,
+    CONVERSED,
     LABELLED,
     MULTI_LABELLED,
     PAIRED,
@@ -31,6 +32,7 @@ from lathe.inspect.suspicions import lengths, look
 
 _CANDIDATES = (
     TAGGED,
+    CONVERSED,
     CHOICES,
     PAIRED,
     LABELLED,

@@ -36,7 +36,7 @@ def look(table: Table, other: Table | None = None) -> Iterator[Finding]:
 
 def lengths(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Shortest, median, 95th percentile and longest text, in characters."""
-    counts = np.array([len(row["text"]) for row in rows])
+    counts = np.array([len(_said(row)) for row in rows])
     names = {"shortest": 0, "median": 50, "p95": 95, "longest": 100}
     return {name: int(np.percentile(counts, percent)) for name, percent in names.items()}
 
@@ -52,7 +52,12 @@ def lines_of(table: Table) -> dict[str, list[int]]:
 def content(row: Mapping[str, Any]) -> str:
     """What a row is about, as far as `same` tells it apart: its text, and what stands beside it."""
     beside = [row[name] for name in ("text_pair", "question") if name in row]
-    return "\n".join(map(same, [row["text"], *beside, *row.get("choices", ())]))
+    return "\n".join(map(same, [_said(row), *beside, *row.get("choices", ())]))
+
+
+def _said(row: Mapping[str, Any]) -> str:
+    """The text of a row, or all turns of a conversation."""
+    return "\n".join(turn.content for turn in row["messages"]) if "messages" in row else str(row["text"])
 
 
 def same(text: str) -> str:

@@ -237,5 +237,5 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
     plain(model)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    files = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
-    return Runtime(kind="torch", precision="fp32", files=files)
+    files = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
+    return Runtime(kind="torch", precision="fp32", files=tuple(name for name in files if (folder / name).is_file()))

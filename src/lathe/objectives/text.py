@@ -39,13 +39,13 @@ class TextObjective:
         """Raises ``DataError`` where the rows of the text ``path`` give nothing to learn."""
 
 
-def refuse_headless(auto_model: Any, shape: PreTrainedConfig, kind: str) -> None:
+def refuse_headless(auto_model: Any, shape: PreTrainedConfig, kind: str, role: str = "objective") -> None:
     """Raises ``RecipeError`` where transformers has no such head for a model."""
     if type(shape) not in auto_model._model_mapping:
         known = sorted(USUAL[of] for of in {config.model_type for config in auto_model._model_mapping} & USUAL.keys())
         raise RecipeError(
-            f"objective.kind: {kind} does not fit a model of type {shape.model_type!r}: transformers has no "
-            f"{auto_model.__name__} for it; choose another objective, or a model such as {', '.join(known)}"
+            f"{role}.kind: {kind} does not fit a model of type {shape.model_type!r}: transformers has no "
+            f"{auto_model.__name__} for it; choose another {role}, or a model such as {', '.join(known)}"
         )
 
 
@@ -59,12 +59,12 @@ def mask_token(symbols: Symbols, kind: str) -> int:
     return symbols.mask
 
 
-def refuse_reader_of_both_sides(shape: PreTrainedConfig, kind: str) -> None:
+def refuse_reader_of_both_sides(shape: PreTrainedConfig, kind: str, role: str = "objective") -> None:
     """Raises ``RecipeError`` for a model that sees the token it should predict."""
     if reads_both_sides(shape):
         raise RecipeError(
-            f"objective.kind: {kind} needs a model that reads from left to right; {shape.model_type!r} sees the "
-            "token that it should predict. Set model.kind=gpt2, or objective.kind=masked"
+            f"{role}.kind: {kind} needs a model that reads from left to right; {shape.model_type!r} sees the "
+            f"token that it should predict. Set model.kind=gpt2, or another {role}.kind"
         )
 
 

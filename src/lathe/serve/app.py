@@ -85,7 +85,7 @@ def check_rows(rows: Sequence[Row], limits: Limits) -> None:
     if len(rows) > limits.rows:
         raise HTTPException(413, f"{len(rows):,} rows; send at most {limits.rows:,} at a time")
     for number, row in enumerate(rows):
-        text = " ".join(chain.from_iterable([value] if isinstance(value, str) else value for value in row.values()))
+        text = _text_of(row)
         if len(text) > limits.characters:
             raise HTTPException(
                 413, f"rows[{number}]: {len(text):,} characters; at most {limits.characters:,} are taken"
@@ -96,7 +96,8 @@ def check_rows(rows: Sequence[Row], limits: Limits) -> None:
 
 def refuse_unused(rows: Sequence[Row], about: About) -> None:
     """Refuse (422) what the model would not look at, such as the second text of a pair."""
-    known = {role.name for shape in about.shapes for role in shape.roles}
+    roles = [role for shape in about.shapes for role in shape.roles]
+    known = {name for role in roles for name in (role.name, *role.aliases)}
     for number, row in enumerate(rows):
         if known and (unused := sorted(row.keys() - known)):
             raise HTTPException(422, f"rows[{number}]: {about.task} of this model has no use for {', '.join(unused)}")
@@ -132,6 +133,12 @@ class BodyLimit:
         return f"the body is too large; at most {self.most:,} bytes are taken"
 
 
+def _text_of(row: Row) -> str:
+    """All that a row says."""
+    values = chain.from_iterable([value] if isinstance(value, str) else value for value in row.values())
+    return " ".join(value if isinstance(value, str) else value["content"] for value in values)
+
+
 def _plain(row: str | BaseModel) -> Row:
     return {"text": row} if isinstance(row, str) else row.model_dump(exclude_none=True)
 
@@ -160,8 +167,8 @@ def _first(errors: Sequence[Any]) -> str:
     if not where or errors[0]["type"] == "json_invalid":
         return f"the body is not such a JSON object; {way}"
     if where[0] == "rows" and len(where) > 1:
-        row = '{"text": "..."}, with "text_pair" or "choices" where the model takes them, or {"tokens": ["..."]}'
-        return f"rows[{where[1]}]: a row is a text, {row}"
+        row = '{"text": "..."}, with "text_pair" or "choices" where the model takes them, {"tokens": ["..."]} or'
+        return f'rows[{where[1]}]: a row is a text, {row} {{"messages": [...]}}'
     return f"{str(where[0])[:80]}: {errors[0]['msg']}; {way}"
 
 

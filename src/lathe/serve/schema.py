@@ -1,5 +1,7 @@
 """The wire format: what a request and its answers look like, for OpenAPI and for checking."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -24,8 +26,17 @@ class TokensRow(_Object):
     tokens: list[str] = Field(description="The text as tokens; the answer then has one tag for each.", min_length=1)
 
 
+class Turn(_Object):
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+
+
+class MessagesRow(_Object):
+    messages: list[Turn] = Field(description="A conversation; the answer is the assistant's next turn.", min_length=1)
+
+
 class Question(_Object):
-    rows: list[str | TextRow | PairRow | ChoicesRow | TokensRow] = Field(
+    rows: list[str | TextRow | PairRow | ChoicesRow | TokensRow | MessagesRow] = Field(
         description="Each row is answered by itself.", min_length=1
     )
 
@@ -63,9 +74,14 @@ class SpansAnswer(_Object):
     tags: list[str] | None = None
 
 
+class TextAnswer(_Object):
+    text: str
+    score: float | None = None
+
+
 class Answer(_Object):
     model: str = Field(description="name@version of the model that answered.")
-    predictions: list[LabelAnswer | LabelsAnswer | NumberAnswer | ChoiceAnswer | SpansAnswer] = Field(
+    predictions: list[LabelAnswer | LabelsAnswer | NumberAnswer | ChoiceAnswer | SpansAnswer | TextAnswer] = Field(
         description="One for each row, in order."
     )
 

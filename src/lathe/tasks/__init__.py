@@ -4,12 +4,14 @@ from typing import Annotated
 
 from pydantic import Field
 
+from lathe.tasks.chat import Chat
 from lathe.tasks.choose import Choose
 from lathe.tasks.classify import Classify
 from lathe.tasks.multilabel import MultiLabel
 from lathe.tasks.score import Score
 from lathe.tasks.tag import Tag
+from lathe.tasks.transform import Transform
 
-AnyTask = Annotated[Classify | MultiLabel | Score | Choose | Tag, Field(discriminator="kind")]
+AnyTask = Annotated[Classify | MultiLabel | Score | Choose | Tag | Transform | Chat, Field(discriminator="kind")]
 
-__all__ = ["AnyTask", "Choose", "Classify", "MultiLabel", "Score", "Tag"]
+__all__ = ["AnyTask", "Chat", "Choose", "Classify", "MultiLabel", "Score", "Tag", "Transform"]

@@ -90,6 +90,9 @@ def encode(table: Table, task: AnyTask, tokenizer: Any) -> Examples:
     windowed = [len(row["windows"]) for row in encoded if "windows" in row]
     if windowed:
         say(f"{table.path}: {len(windowed):,} rows are read in {sum(windowed):,} windows of {task.max_length} tokens")
+    lessons = [len(row["lessons"]) for row in encoded if len(row.get("lessons", ())) > 1]
+    if lessons:
+        say(f"{table.path}: {len(lessons):,} rows are learnt as {sum(lessons):,}: with each target, or part by part")
     if cut_off:
         rows = sum(1 for row in encoded if row.get("truncated"))
         say(f"{table.path}: {rows:,} rows are longer than {task.max_length} tokens; {cut_off:,} tokens are cut off")

@@ -4,17 +4,21 @@ from collections.abc import Callable, Mapping, Sequence
 
 from lathe.core.types import Predictor, Row
 from lathe.models.baselines.choices import tfidf_choice
+from lathe.models.baselines.copies import copy_or_lead
 from lathe.models.baselines.labels import OneLabel, TfidfLogistic, tfidf_logistic
 from lathe.models.baselines.numbers import tfidf_ridge
+from lathe.models.baselines.replies import nearest_answer
 from lathe.models.baselines.several import tfidf_logistic_each
 from lathe.models.baselines.tags import frequent_tag
 
 BASELINES: Mapping[str, Callable[[Sequence[Row]], Predictor]] = {
+    "chat": nearest_answer,
     "choose": tfidf_choice,
     "classify": tfidf_logistic,
     "multilabel": tfidf_logistic_each,
     "score": tfidf_ridge,
     "tag": frequent_tag,
+    "transform": copy_or_lead,
 }
 """By kind of task, what to fit on its training rows."""
 
@@ -22,7 +26,9 @@ __all__ = [
     "BASELINES",
     "OneLabel",
     "TfidfLogistic",
+    "copy_or_lead",
     "frequent_tag",
+    "nearest_answer",
     "tfidf_choice",
     "tfidf_logistic",
     "tfidf_logistic_each",

@@ -1,0 +1,82 @@
+"""What a fine-tuned model begins as: one that was trained before, or a new one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from transformers import AutoModelForCausalLM, PretrainedConfig
+
+from lathe.core.errors import RecipeError
+from lathe.core.types import Symbols
+from lathe.models import AnyModel
+from lathe.models.pretrained import (
+    Opened,
+    check_folder,
+    new_model,
+    open_config,
+    open_model,
+    open_tokenizer,
+    refuse_other_vocabulary,
+    training_bytes,
+    with_head,
+)
+from lathe.objectives.text import refuse_headless, refuse_reader_of_both_sides
+from lathe.tasks import AnyTask
+
+
+@runtime_checkable
+class PreparesTokenizer(Protocol):
+    """A task that gives the tokenizer something, to be saved with it."""
+
+    def prepare_tokenizer(self, tokenizer: Any) -> None:
+        """Raises ``RecipeError`` where the tokenizer lacks what it is not given."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A folder, or a shape and a folder with the tokenizer of its words."""
+
+    base: Path | None
+    model: AnyModel | None
+    tokenizer: Path | None
+
+    def check(self) -> None:
+        """Raises ``LatheError`` where it is both or neither, or the folder cannot be opened."""
+        given = [name for name in ("base", "model", "tokenizer") if getattr(self, name) is not None]
+        if given not in (["base"], ["model", "tokenizer"]):
+            raise RecipeError(
+                f"{' and '.join(given) or 'no model'} given: give `base` (a model to go on from), or `model` and "
+                "`tokenizer` (a new one)"
+            )
+        if self.base is not None:
+            check_folder(self.base)
+
+    def read(self, task: AnyTask) -> tuple[Any, PretrainedConfig]:
+        """Tokenizer and configuration. Raises ``RecipeError`` where they do not suit each other or the task."""
+        self.check()
+        tokenizer: Any = open_tokenizer(self.folder)
+        shape = self.model.config(tokenizer) if self.model is not None else open_config(self.folder)
+        refuse_other_vocabulary(tokenizer, shape, self.folder)
+        if isinstance(task, PreparesTokenizer):
+            task.prepare_tokenizer(tokenizer)
+        if hasattr(task.auto_model, "_model_mapping"):  # a class of transformers, not one of ours for any encoder
+            refuse_headless(task.auto_model, shape, task.kind, "task")
+        if task.auto_model is AutoModelForCausalLM:
+            refuse_reader_of_both_sides(shape, task.kind, "task")
+        return tokenizer, shape
+
+    def open(self, task: AnyTask, tokenizer: Any, shape: PretrainedConfig, seed: int) -> Opened:
+        """The model with the head of the task; all weights of a new one are drawn from ``seed``."""
+        pad = Symbols.of(tokenizer).pad
+        if self.base is not None:
+            return open_model(task.auto_model, self.base, task.outputs, seed, pad)
+        model = new_model(task.auto_model, with_head(shape, task.outputs, pad), seed)
+        return Opened(model, ("all",), ())
+
+    @property
+    def folder(self) -> Path:
+        return self.base or self.tokenizer or Path()
+
+    def training_bytes(self, rows: int) -> int:
+        """About what training takes; of a new model, which is read from nowhere, nothing is known ahead."""
+        return training_bytes(self.base, rows) if self.base is not None else 0
