@@ -6,17 +6,19 @@ import re
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, DistilBertConfig
 
 from lathe.cli import main
 from lathe.core import packing
 from lathe.core.data import Message
-from lathe.core.predictions import Text
+from lathe.core.predictions import Span, Text
 from lathe.core.predictor import TaskPredictor
+from lathe.core.tagging import join_tokens
 from lathe.core.types import IGNORE, Symbols
 from lathe.generation import Generation
 from lathe.models.pretrained import new_model, open_model, open_tokenizer, save_model
-from lathe.tasks import Chat, Choose, Classify, MultiLabel, Transform
+from lathe.tasks import Chat, Choose, Classify, MultiLabel, Tag, Transform
 from lathe.tasks.conversations import prepare
 
 
@@ -185,3 +187,39 @@ def test_a_summary_is_of_the_first_512_tokens_only(tokenizer):
     assert any(wanted in window["input_ids"] for window in row["windows"])
     (cut,) = Transform(max_length=12).encode([{"source": source}], tokenizer)
     assert cut["truncated"] == len(tokenizer.encode(source)) - 12
+
+
+# ------------------------------------------------------------------------------------------------------------ tagging
+def knowing(task, tokenizer, word):
+    """A predictor that sees ``word``, and nothing else, wherever it stands in what it is shown."""
+    (token,) = tokenizer(word, add_special_tokens=False)["input_ids"]
+
+    def forward(inputs):
+        return {"logits": 20.0 * F.one_hot((inputs["input_ids"] == token).long(), len(task.outputs)).float()}
+
+    return TaskPredictor(task, tokenizer, forward)
+
+
+@pytest.mark.parametrize(("filler", "name"), [("good film ", "Paris"), ("很好影片", "北")])
+def test_names_behind_the_longest_input_are_silently_lost(tokenizer, filler, name):
+    """transformers #14631, #15177, PR #21771; rehydra-sdk PR #83: names past 512 tokens left in the clear."""
+    text = f"{filler * 40}{name}"
+    (answer,) = knowing(Tag(labels=("LOC",), max_length=16), tokenizer, name)([text])
+    assert [text[s.start : s.end] for s in answer.spans] == [name]
+
+
+def test_a_label_on_every_piece_of_a_word_falsifies_the_score(tokenizer):
+    """transformers #14043 (label_all_tokens): long words count more than once."""
+    text, offsets = join_tokens(["good-bad-film", "Paris"])
+    row = {"text": text, "tokens": ["good-bad-film", "Paris"], "offsets": offsets, "spans": (Span(14, 19, "LOC"),)}
+    task = Tag(labels=("LOC",), max_length=16)
+    labels = collated(task, task.encode([row], tokenizer), tokenizer).targets["labels"]
+    assert (labels != IGNORE).sum() == 2
+
+
+def test_an_inside_tag_that_follows_nothing_is_an_entity_of_its_own(tokenizer):
+    """transformers #10263: raw tags of each word by itself come out as O I-LOC."""
+    task = Tag(labels=("LOC",), max_length=16)
+    logits = torch.tensor([[[0.0, 0, 0], [1.0, 0, 0], [0, 0.5, 1.0], [0, 0, 0]]])  # [CLS] O I [SEP]
+    (answer,) = TaskPredictor(task, tokenizer, lambda _: {"logits": logits})([{"tokens": ["good", "Paris"]}])
+    assert answer.tags == ("O", "B-LOC")

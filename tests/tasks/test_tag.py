@@ -10,8 +10,10 @@ from seqeval.scheme import IOB2
 from lathe.core.keyed import row_keys
 from lathe.core.metrics import entity_f1
 from lathe.core.predictions import Span
+from lathe.core.predictor import TaskPredictor
 from lathe.core.tagging import join_tokens, spans_of_tags
 from lathe.core.types import IGNORE, Symbols
+from lathe.runtimes.eager import torch_forward
 from lathe.tasks import Tag
 
 TASK = Tag(labels=("LOC", "PER"), max_length=16)
@@ -63,12 +65,57 @@ def test_a_span_that_cuts_a_word_is_widened_for_training_counted_and_scored_as_g
     assert entity_f1([TASK.gold(row)], [answer]) == 0.0
 
 
-def test_words_beyond_the_longest_text_are_outside_and_counted(tokenizer):
-    (encoded,) = TASK.encode([token_row(["good"] * 20 + ["Paris"], ["O"] * 20 + ["B-LOC"])], tokenizer)
-    assert encoded["truncated"] == 7
-    (answer,) = TASK.decode(outputs(encoded, ["O"] * 20 + ["B-LOC"]), [encoded], None)
-    assert answer.spans == ()
-    assert answer.tags == ("O",) * 21
+LONG = [*["good", "film"] * 9, "Paris", "北京", "Paris", *["bad", "plot"] * 9]
+
+
+def long_row(name=False):
+    tags = ["B-LOC" if word in ("Paris", "北京") else "O" for word in LONG]
+    return token_row(LONG, tags if name else None)
+
+
+def test_a_gold_tag_of_a_long_text_is_learnt_in_one_window_alone(tokenizer):
+    (encoded,) = TASK.encode([long_row(name=True)], tokenizer)
+    assert len(encoded["windows"]) > 2
+    batch = TASK.collate(encoded["windows"], row_keys("d", len(encoded["windows"])), Symbols.of(tokenizer))
+    assert batch.inputs["input_ids"].shape[1] == TASK.max_length
+    assert batch.items == {"tag": len(LONG)}
+    assert (batch.targets["labels"] == 1).sum() == 3
+
+
+def test_every_word_of_a_long_text_is_answered_and_the_windows_leave_no_trace(tokenizer):
+    row = long_row(name=True)
+    (encoded,) = TASK.encode([row], tokenizer)
+    windows = encoded["windows"]
+    labels = TASK.collate(windows, row_keys("d", len(windows)), Symbols.of(tokenizer)).targets["labels"]
+    logits = torch.nn.functional.one_hot(labels.clamp_min(0), len(TASK.outputs)).float() * 50
+    answer = TASK.merge(TASK.decode({"logits": logits}, windows, None), encoded)
+    assert list(answer.tags) == row["tags"]
+    assert [(s.start, s.end, s.label) for s in answer.spans] == [(s.start, s.end, s.label) for s in row["spans"]]
+
+
+def test_a_word_is_answered_where_it_has_most_context(tokenizer):
+    """Windows of [CLS] 14 pieces [SEP] over 40 pieces, 7 of them shared: the edges of what they answer for."""
+    (encoded,) = TASK.encode([token_row(["good"] * 40)], tokenizer)
+    pieces = [window["pieces"] for window in encoded["windows"]]
+    assert [(own[0], own[-1]) for own in pieces] == [(1, 10), (5, 10), (4, 10), (5, 10), (4, 14)]
+    assert sum(map(len, pieces)) == 40
+
+
+def test_a_long_row_answers_the_same_alone_and_beside_others(tokenizer, bert_config):
+    bert_config.id2label = dict(enumerate(TASK.outputs))
+    torch.manual_seed(0)
+    predictor = TaskPredictor(TASK, tokenizer, torch_forward(TASK.auto_model.from_config(bert_config)), 16)
+    rows = [long_row(), token_row(["Paris"]), long_row(), {"text": "good film " * 20}]
+    together = predictor(rows)
+    assert together[0] == together[2] == predictor([rows[0]])[0]
+    assert len(together[0].tags) == len(LONG)
+
+
+def test_words_without_a_piece_are_outside_and_stay_in_their_place(tokenizer):
+    row = token_row(["\u200b", "Paris", "\u200b", *["good"] * 30, "\u200b", "Paris"])
+    (encoded,) = TASK.encode([row | {"spans": (Span(2, 7, "LOC"),)}], tokenizer)
+    assert sum(len(window["pieces"]) for window in encoded["windows"]) == len(row["tokens"])
+    assert [piece for window in encoded["windows"] for piece in window["pieces"]].count(-1) == 3
 
 
 tag_lists = st.lists(st.sampled_from(["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]), min_size=1, max_size=8)

@@ -18,6 +18,8 @@ class Tokens:
     offsets: list[tuple[int, int]]  # of each piece, in code points of the text; (0, 0) for special tokens
     words: list[int | None]  # the tokenizer's own word that each piece belongs to; None for special tokens
     truncated: int  # pieces cut off at max_length
+    before: int  # special tokens in front
+    after: int  # special tokens at the end
 
 
 def tokenize(texts: Sequence[str], tokenizer: Any, max_length: int | None) -> list[Tokens]:
@@ -29,10 +31,7 @@ def tokenize(texts: Sequence[str], tokenizer: Any, max_length: int | None) -> li
     if not texts:
         return []
     encoded = tokenizer([*map(without_surrogates, texts)], truncation=max_length is not None, max_length=max_length)
-    return [
-        Tokens(e.ids, e.offsets, e.word_ids, sum(len(o.ids) - sum(o.special_tokens_mask) for o in e.overflowing))
-        for e in encoded.encodings
-    ]
+    return [_tokens(one) for one in encoded.encodings]
 
 
 def check_fast(tokenizer: Any) -> None:
@@ -46,3 +45,11 @@ def check_fast(tokenizer: Any) -> None:
 def without_surrogates(text: str) -> str:
     """No tokenizer takes half a surrogate pair; one code point for one, so that offsets stay true."""
     return _SURROGATE.sub("\ufffd", text)
+
+
+def _tokens(encoding: Any) -> Tokens:
+    special = encoding.special_tokens_mask
+    before = next((place for place, flag in enumerate(special) if not flag), len(special))
+    after = next((place for place, flag in enumerate(reversed(special[before:])) if not flag), 0)
+    cut_off = sum(len(more.ids) - sum(more.special_tokens_mask) for more in encoding.overflowing)
+    return Tokens(encoding.ids, encoding.offsets, encoding.word_ids, cut_off, before, after)

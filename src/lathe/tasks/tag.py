@@ -1,8 +1,11 @@
 """Labelled spans of a text: names of persons and places, chunks, slots. Read as BIO tags of its words."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -15,10 +18,11 @@ from lathe.core.keyed import Seeds
 from lathe.core.metrics import entity_f1, entity_precision, entity_recall
 from lathe.core.predictions import Span, Spans
 from lathe.core.recipe import recipe
-from lathe.core.tagging import Offsets, spans_of_tags, tags_of_spans
 from lathe.core.types import IGNORE, Batch, Encoded, Metric, Part, Row, Symbols, upcast
+from lathe.tasks.bio import Floats, encode_words, read_tags, tag_labels, tags_of, word_scores
 from lathe.tasks.encoding import Tokens, tokenize
 from lathe.tasks.labels import Labels
+from lathe.tasks.long_texts import Window, windows_of
 
 
 @recipe
@@ -26,7 +30,9 @@ class Tag:
     """Cross-entropy over the BIO tags, -sum log P(tag | text), one for each word: its first piece carries the tag.
 
     The words are the tokens of the row where it came as tokens, otherwise the tokenizer's own (in Chinese: characters).
-    A gold span that begins or ends inside a word is widened for training, counted, and scored as it was given.
+    A gold span that begins or ends inside a word is widened for training, counted, and scored as it was given. The
+    answer is the most likely sequence of tags in which I-x follows B-x or I-x alone. A text that is longer than a
+    window is learnt and answered in several: each word in the one where it has most context.
     """
 
     auto_model: ClassVar = AutoModelForTokenClassification
@@ -43,12 +49,14 @@ class Tag:
     labels: Labels | None = None
     """Names of the span labels; the sorted names in the training data if not given."""
     max_length: int | None = Field(None, ge=3)
-    """Longest text in tokens; what is cut off is counted and said. As the model allows (at most 512) if not given."""
+    """Tokens of a window; longer texts are read in several. As the model allows (at most 512) if not given."""
+    stride: int = Field(64, ge=0)
+    """Tokens that neighbouring windows of a text share; at most half a window."""
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Name of each output of the head: O, then B- and I- of each label."""
-        return ("O", *(f"{prefix}-{label}" for label in self.labels or () for prefix in "BI"))
+        return tags_of(self.labels or ())
 
     def labels_in(self, row: Row) -> list[str]:
         return [span.label for span in row.get("spans", ())]
@@ -60,32 +68,24 @@ class Tag:
         return tuple(row["spans"])
 
     def encode(self, rows: Sequence[Row], tokenizer: Any) -> list[Encoded]:
-        tokens = tokenize([row["text"] for row in rows], tokenizer, self.max_length)
+        tokens = tokenize([row["text"] for row in rows], tokenizer, None)
         return [self._encoded(row, t) for row, t in zip(rows, tokens, strict=True)]
 
     def _encoded(self, row: Row, tokens: Tokens) -> Encoded:
-        words = tuple(row["offsets"]) if "offsets" in row else _own_words(tokens)
-        tags = tags_of_spans(row["spans"], words) if "spans" in row else None
-        return {
-            "input_ids": tokens.input_ids,
-            "truncated": tokens.truncated,
-            "words": words,
-            "pieces": _first_pieces(words, tokens),  # of each word; -1 where it has none (cut off, or only spaces)
-            "tags": None if tags is None else [self.outputs.index(tag) for tag in tags],
-            "widened": 0 if tags is None else len(set(row["spans"]) - set(spans_of_tags(tags, words))),
-            "as_tokens": "offsets" in row,
-        }
+        words = encode_words(row, tokens, self.outputs)
+        special = tokens.before + tokens.after
+        length = len(tokens.input_ids) - special
+        windows = windows_of(length, (self.max_length or len(tokens.input_ids)) - special, self.stride)
+        if len(windows) == 1:
+            return words | {"input_ids": tokens.input_ids}
+        return words | {"windows": _cut(words, tokens, windows)}
 
     def collate(self, rows: Sequence[Encoded], seeds: Seeds, symbols: Symbols) -> Batch:
         input_ids, attention_mask = pad_rows(rows, symbols)  # [B, T]
         inputs = {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(attention_mask)}
         if any(row["tags"] is None for row in rows):
             return Batch(inputs, {}, {self.kind: 0})
-        labels = torch.full(inputs["input_ids"].shape, IGNORE)  # [B, T]
-        for number, row in enumerate(rows):
-            for piece, tag in zip(row["pieces"], row["tags"], strict=True):
-                if piece >= 0:
-                    labels[number, piece] = tag
+        labels = tag_labels(rows, input_ids.shape[1])
         return Batch(inputs, {"labels": labels}, {self.kind: int((labels != IGNORE).sum())})
 
     def loss(self, model: nn.Module, batch: Batch) -> list[Part]:
@@ -94,40 +94,32 @@ class Tag:
         total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
         return [Part(self.kind, total, batch.items[self.kind])]
 
-    def decode(self, outputs: Mapping[str, Tensor], rows: Sequence[Encoded], tokenizer: Any) -> list[Spans]:
-        best, chosen = outputs["logits"].float().softmax(-1).max(-1)  # [B, T]
-        answers = []
-        for row, scores, tags in zip(rows, best.tolist(), chosen.tolist(), strict=True):
-            named = tuple(self.outputs[tags[piece]] if piece >= 0 else "O" for piece in row["pieces"])
-            certain = [scores[piece] if piece >= 0 else 1.0 for piece in row["pieces"]]
-            spans = tuple(_scored(span, row["words"], certain) for span in spans_of_tags(named, row["words"]))
-            answers.append(Spans(spans, tags_of_spans(spans, row["words"]) if row["as_tokens"] else None))
-        return answers
+    def decode(self, outputs: Mapping[str, Tensor], rows: Sequence[Encoded], tokenizer: Any) -> list[Spans | Floats]:
+        """The answer to each row; for a window the scores of its words, [W, C]."""
+        scores = [word_scores(logits, row["pieces"]) for logits, row in zip(outputs["logits"], rows, strict=True)]
+        return [
+            found if "words" not in row else read_tags(found, row, self.outputs)
+            for found, row in zip(scores, rows, strict=True)
+        ]
+
+    def merge(self, answers: Sequence[Floats], row: Encoded) -> Spans:
+        return read_tags(np.concatenate(answers), row, self.outputs)
 
 
-def _own_words(tokens: Tokens) -> Offsets:
-    """Where the words stand that the tokenizer itself split the text into."""
-    spans: dict[int, tuple[int, int]] = {}
-    for word, (start, end) in zip(tokens.words, tokens.offsets, strict=True):
-        if word is not None and end > start:
-            spans[word] = (spans.get(word, (start, end))[0], end)
-    return tuple(sorted(spans.values()))
-
-
-def _first_pieces(words: Offsets, tokens: Tokens) -> list[int]:
-    """Position of the first piece that overlaps each word, or -1."""
-    pieces = [(i, s, e) for i, (s, e) in enumerate(tokens.offsets) if e > s]
-    found, at = [], 0
-    for start, end in words:
-        while at < len(pieces) and pieces[at][2] <= start:
-            at += 1
-        found.append(pieces[at][0] if at < len(pieces) and pieces[at][1] < end else -1)
-    return found
-
-
-def _scored(span: Span, words: Offsets, certain: Sequence[float]) -> Span:
-    """The span with the probability of its least certain word."""
-    inside = [
-        score for (start, end), score in zip(words, certain, strict=True) if start < span.end and span.start < end
-    ]
-    return Span(span.start, span.end, span.label, min(inside))
+def _cut(words: Mapping[str, Any], tokens: Tokens, windows: Sequence[Window]) -> list[Encoded]:
+    """Each window with the words that it answers for; a word without a piece goes with the one before it."""
+    before, end = tokens.before, len(tokens.input_ids) - tokens.after
+    places = list(accumulate(words["pieces"], max, initial=before))[1:]  # of each word, never falling
+    bounds = [bisect_right(places, before + window.first - 1) for window in windows[1:]]
+    cuts: list[Encoded] = []
+    for window, first, last in zip(windows, [0, *bounds], [*bounds, len(places)], strict=True):
+        ids = tokens.input_ids
+        own = slice(first, last)
+        cuts.append(
+            {
+                "input_ids": ids[:before] + ids[before + window.start : before + window.stop] + ids[end:],
+                "pieces": [piece - window.start if piece >= 0 else -1 for piece in words["pieces"][own]],
+                "tags": None if words["tags"] is None else words["tags"][own],
+            }
+        )
+    return cuts
