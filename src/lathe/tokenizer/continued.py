@@ -1,8 +1,9 @@
 """New pieces for a tokenizer that exists: its own pieces, joined where they often stand together in a text.
 
 This is byte pair encoding (Sennrich et al., 2016) gone on with from the words as the tokenizer cuts them. Old pieces
-keep their ids, and a text in which no new piece stands keeps its tokens: BPE applies new joins after all old ones,
-WordPiece and Unigram meet a new piece only where its letters stand.
+and added tokens keep their ids, and a text in which no new piece stands keeps its tokens: BPE applies new joins after
+all old ones, WordPiece and Unigram meet a new piece only where its letters stand. (Of a Unigram tokenizer, a text that
+names an added token without meaning it may be cut otherwise there.)
 """
 
 import heapq
@@ -14,10 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, pre_tokenizers
 
 from lathe.core.errors import BundleError
 from lathe.tokenizer.distinct import counted
+from lathe.tokenizer.parts import cut_inside
 
 Pair = tuple[str, str]
 
@@ -57,8 +59,6 @@ def kind_of(backend: Tokenizer, folder: Path) -> Kind:
     if model.get("end_of_word_suffix") or (name == "BPE" and model.get("continuing_subword_prefix")):
         raise BundleError(f"{folder}: its BPE marks the ends of words in its pieces, which is not supported")
     scores = dict(model["vocab"]) if name == "Unigram" else {}
-    if scores and len(model["vocab"]) != backend.get_vocab_size():
-        raise BundleError(f"{folder}: its Unigram model has added tokens outside its list, so no piece can follow them")
     unknown = model["vocab"][model["unk_id"]][0] if scores and model["unk_id"] is not None else model.get("unk_token")
     added = {token["content"] for token in values["added_tokens"]}
     vocab = backend.get_vocab()
@@ -168,8 +168,12 @@ def _joined(word: Sequence[str], pair: Pair, piece: str) -> list[str]:
 
 
 def with_joins(backend: Tokenizer, kind: Kind, joins: Sequence[Join], tokens: int) -> Tokenizer:
-    """The tokenizer with the new pieces behind all old ones; ``tokens`` is the count of pieces learnt from."""
+    """The tokenizer with the new pieces behind all old tokens; ``tokens`` is the count of pieces learnt from.
+
+    Raises ``BundleError`` where an old token would not stay what it is.
+    """
     values: dict[str, Any] = json.loads(backend.to_str())
+    outside = _list_added(values, kind)
     model, first = values["model"], max(kind.vocab.values()) + 1
     for number, join in enumerate(joins, first):
         if kind.name == "Unigram":
@@ -178,7 +182,45 @@ def with_joins(backend: Tokenizer, kind: Kind, joins: Sequence[Join], tokens: in
         model["vocab"][join.piece] = number
         if kind.name == "BPE":
             model["merges"].append([join.left, join.right])
-    return Tokenizer.from_str(json.dumps(values, ensure_ascii=False))
+    made: Tokenizer = Tokenizer.from_str(json.dumps(values, ensure_ascii=False))
+    if kind.name == "Unigram" and outside:
+        apart = cut_inside([token["content"] for token in outside])
+        made.pre_tokenizer = pre_tokenizers.Sequence([*filter(None, [made.pre_tokenizer]), apart])
+    _check_old(made, kind, outside)
+    return made
+
+
+def _list_added(values: Mapping[str, Any], kind: Kind) -> list[dict[str, Any]]:
+    """Put the added tokens that the model does not list into its list under their ids; returns them.
+
+    The library numbers what is not listed behind the model's pieces, whatever the file says, and so anew with every
+    piece that comes.
+    """
+    vocab = values["model"]["vocab"]
+    listed = kind.scores if kind.name == "Unigram" else vocab
+    outside = [token for token in values["added_tokens"] if token["content"] not in listed]
+    for token in sorted(outside, key=lambda token: int(token["id"])):
+        if kind.name == "Unigram":
+            vocab.append([token["content"], min(kind.scores.values())])
+        else:
+            vocab[token["content"]] = token["id"]
+    return outside
+
+
+def _check_old(made: Tokenizer, kind: Kind, outside: Sequence[Mapping[str, Any]]) -> None:
+    """Every old token has its id, and text reaches no added token that it did not reach before."""
+    vocab = made.get_vocab()
+    if moved := [piece for piece, number in kind.vocab.items() if vocab.get(piece) != number]:
+        raise BundleError(f"the token {moved[0]!r} would get another id, so this tokenizer cannot be extended")
+    for token in outside:
+        if not token["special"] and token["normalized"] and not token["single_word"]:
+            continue  # found in a text before the model sees it, wherever it stands
+        words = _words(made, token["content"])
+        if token["id"] in [piece.id for word in words for piece in made.model.tokenize(word)]:
+            raise BundleError(
+                f"the added token {token['content']!r} would be found in texts that only name it, so this tokenizer "
+                "cannot be extended; give it a name that no text has, such as <name>"
+            )
 
 
 def parts_of(kind: Kind, joins: Sequence[Join]) -> dict[int, list[int]]:

@@ -82,13 +82,15 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
 def grow(model: Any, parts: Parts, multiple: int) -> None:
     """Give each new id the mean of its parts' rows in every table that has a row for each piece; old ones keep theirs.
 
-    ``parts``: new id -> ids of its pieces, beginning with the first id that no old piece has.
+    ``parts``: new id -> ids of its pieces, beginning with the first id that no old piece has. An old id that the tables
+    have no row for, as of a token that was added to the tokenizer alone, gets the mean of all.
     """
     there, first, end = model.get_input_embeddings().weight.shape[0], min(parts), max(parts) + 1
     size = max(there, rounded(end, multiple))
     silent = never_a_label(first, there, model.config.pad_token_id)
-    rows = {index: (index,) for index in range(first)} | {index: silent for index in range(end, size) if silent}
-    rebuild(model, rows | dict(parts), size)
+    old = {index: (index,) for index in range(min(first, there))}
+    spare = {index: silent for index in range(end, size) if silent}
+    rebuild(model, {**old, **spare, **parts}, size)
 
 
 def _tell(scores: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """What the kinds of tokenizer share: their special tokens, the cut at unspaced scripts, and BERT's frame."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from tokenizers import Regex, Tokenizer, pre_tokenizers, processors
@@ -27,6 +28,12 @@ def in_lists(texts: Sequence[str]) -> Iterator[Sequence[str]]:
 def unspaced_apart() -> pre_tokenizers.PreTokenizer:
     """Each character of a script without spaces by itself, with the marks that combine with it."""
     return pre_tokenizers.Split(Regex(rf"{UNSPACED_CLASS}\p{{M}}*"), "isolated")
+
+
+def cut_inside(names: Sequence[str]) -> pre_tokenizers.PreTokenizer:
+    """Each name cut behind its first character, so that a model which lists it does not take text for it."""
+    parts = "|".join(f"{re.escape(name[0])}(?={re.escape(name[1:])})" for name in names)
+    return pre_tokenizers.Split(Regex(parts), "isolated")
 
 
 def framed_as_bert(tokenizer: Tokenizer) -> processors.PostProcessor:
