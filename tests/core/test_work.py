@@ -13,7 +13,7 @@ import pytest
 from lathe.core.bundle import Bundle, Manifest
 from lathe.core.errors import BundleError, DataError, Stopped
 from lathe.core.recipe import recipe
-from lathe.core.work import read_log, run_stage
+from lathe.core.work import read_log, run_stage, work_folder
 
 
 @recipe
@@ -57,6 +57,23 @@ def test_a_folder_that_is_not_ours_is_never_touched(tmp_path):
     with pytest.raises(BundleError, match="not a result of Lathe"):
         run_stage("demo", Recipe(), tmp_path / "out", [], never)
     assert (tmp_path / "out" / "thesis.txt").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("out", ["/", "//", "/.", "/..", ".", "./", "..", "../..", "runs/..", "", str(Path.home())])
+def test_the_work_folder_of_no_new_folder_is_refused(out):
+    with pytest.raises(BundleError, match="is no name for a result; name a new folder"):
+        work_folder(Path(out))
+
+
+@pytest.mark.parametrize("out", ["mine", "./mine", "/runs/mine", "../mine", "runs/../mine", "..mine", ".mine", "模型"])
+def test_a_run_works_beside_its_result(out):
+    assert work_folder(Path(out)) == Path(f"{out}.work")
+
+
+def test_a_link_to_a_folder_that_everything_lives_in_is_refused(tmp_path):
+    (tmp_path / "out").symlink_to(Path.home())
+    with pytest.raises(BundleError, match="name a new folder"):
+        work_folder(tmp_path / "out")
 
 
 def test_a_stopped_run_keeps_its_work_folder_and_goes_on(tmp_path):

@@ -202,12 +202,6 @@ def cache_folder() -> Path:
         raise LatheError("this user has no home folder; set XDG_CACHE_HOME to a folder of its own") from None
 
 
-def refuse_root_of(path: os.PathLike[str]) -> None:
-    """A result folder must not be a folder that everything else lives in."""
-    if os.path.realpath(path) in (os.path.realpath(os.sep), os.path.realpath(os.path.expanduser("~"))):
-        raise LatheError(f"{os.fspath(path)}: name a new folder for the result")
-
-
 @cache
 def _bf16_gain() -> float:
     """How much faster this machine multiplies bf16 than float32 matrices of a small model's size (about 50 ms)."""

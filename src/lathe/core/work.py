@@ -22,7 +22,7 @@ from lathe.core.disk import writing
 from lathe.core.errors import BundleError, DiskError, Stopped
 from lathe.core.recipe import differences, dump
 from lathe.core.report import quiet, say
-from lathe.core.runtime import refuse_root_of, versions
+from lathe.core.runtime import versions
 
 LOG = "log.jsonl"
 IDENTITY = "run.json"
@@ -86,6 +86,17 @@ class Work:
         part.replace(self.path / LOG)
 
 
+def work_folder(out: Path) -> Path:
+    """Where the run that makes ``out`` works, beside it; nothing is touched.
+
+    Raises ``BundleError`` where ``out`` is no name for a new folder: ".", "..", or a folder that everything lives in.
+    """
+    everything = (os.path.realpath(os.sep), os.path.realpath(os.path.expanduser("~")))
+    if out.name in ("", "..") or os.path.realpath(out) in everything:
+        raise BundleError(f"{out}: is no name for a result; name a new folder, such as runs/mine")
+    return out.with_name(out.name + ".work")
+
+
 def run_stage(
     stage: str,
     recipe: Any,
@@ -103,11 +114,10 @@ def run_stage(
     """
     parallel.refuse_several(stage)
     out = Path(out)
-    refuse_root_of(out)
+    work_path = work_folder(out)
     paths = list(dict.fromkeys(path for path in inputs if path is not None))
     options, digests = dump(recipe), {printable(path): digest_of(path) for path in paths} | dict(states)
     identity = {"stage": stage, "recipe": options, "inputs": digests}
-    work_path = out.with_name(out.name + ".work")
     if not (out.exists() or out.is_symlink()):
         work = Work(work_path, tuple(Bundle.open(path).as_ancestor() for path in paths if is_bundle(path)))
         new_folders = [folder for folder in work_path.parents if not folder.exists()]  # the innermost one first
@@ -170,7 +180,7 @@ def _lead(make: Callable[[Work], Manifest], work: Work) -> Manifest:
 def _follow(out: Path, make: Callable[[Work], Manifest]) -> Bundle:
     if parallel.once(str) == "make":
         with quiet(), suppress(parallel.Released):
-            make(Work(out.with_name(out.name + ".work"), ()))
+            make(Work(work_folder(out), ()))
         parallel.once(str)
     return Bundle.open(out)
 
