@@ -1,46 +1,16 @@
 """Checking: a data file, or a recipe, looked at before anything is trained."""
 
-from itertools import islice
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from lathe.core.data import (
-    CHOICES,
-    CONVERSED,
-    LABELLED,
-    MULTI_LABELLED,
-    PAIRED,
-    SCORED,
-    TAGGED,
-    TOKENS_OR_TEXT,
-    Columns,
-    Record,
-    RowError,
-    Shape,
-    describe,
-    find_columns,
-    labels,
-    load,
-    read_row,
-    read_rows,
-    warnings,
-)
-from lathe.core.errors import DataError
+from lathe.core.data import Columns, Table, describe, labels, load, warnings
 from lathe.core.recipe import recipe
 from lathe.core.report import Told
+from lathe.inspect.kinds import Kind, kind_of
 from lathe.inspect.recipes import check_recipe
-from lathe.inspect.suspicions import lengths, look
+from lathe.inspect.suspicions import balance, empty_answers, lengths, look
 
-_CANDIDATES = (
-    TAGGED,
-    CONVERSED,
-    CHOICES,
-    PAIRED,
-    LABELLED,
-    MULTI_LABELLED,
-    SCORED,
-    TOKENS_OR_TEXT,
-)  # a labelled shape goes before an unlabelled one
-HEAD_ROWS = 1000
 SHOWN_BAD = 5
 
 
@@ -51,7 +21,7 @@ class Data:
     columns: Columns = Columns()
     """Names of the columns, where they are not found by themselves."""
     against: Path | None = None
-    """A second file: texts that stand in both are counted, such as test rows among the training rows."""
+    """A second file: rows that ask the same, or nearly, are counted, such as test rows among the training rows."""
 
 
 @recipe
@@ -68,52 +38,41 @@ def run(recipe: Recipe) -> Told:
 
 
 def check_data(data: Data) -> Told:
-    """Rows, columns, labels, lengths, what is set aside, and what is suspicious."""
-    shapes = shapes_of(data.file, data.columns)
-    table = load(data.file, shapes, data.columns)
-    other = load(data.against, shapes, data.columns) if data.against else None
-    spread, found = lengths(table.rows), list(look(table, other))
-    lines = [describe(table), *([describe(other)] if other else [])]
-    lines.append("characters: " + ", ".join(f"{name} {value:,}" for name, value in spread.items()))
-    lines += [f"! {line}" for line in warnings(table)]
-    lines += [f"    {bad}" for bad in table.bad[1:SHOWN_BAD]]
-    lines += [f"! {finding.text}" for finding in found]
-    values = {
-        "file": str(table.path),
-        "sha256": table.digest,
+    """Kind of rows, columns, labels, lengths, what is set aside, and what is suspicious."""
+    kind = kind_of(data.file, data.columns)
+    table = load(data.file, kind.shapes, data.columns)
+    other = load(data.against, kind.shapes, data.columns) if data.against else None
+    found, tasks = list(look(table, other)), [task.kind for task in kind.tasks()]
+    values: dict[str, Any] = {"file": str(table.path), "sha256": table.digest, "kind": kind.name, "tasks": tasks}
+    values |= {
         "rows": len(table.rows),
         "quarantined": len(table.bad),
         "columns": dict(table.columns),
         "unused_columns": dict(table.unused),
         "labels": dict(sorted(labels(table).items())),
-        "characters": spread,
+        "rows_with_label": balance(table),
+        "empty_answers": empty_answers(table),
+        "characters": lengths(table),
         "warnings": warnings(table),
         "suspicions": [finding._asdict() for finding in found],
     }
+    lines = [describe(table), *([describe(other)] if other else []), *_facts(kind, tasks, table, values)]
+    lines += [f"! {line}" for line in warnings(table)]
+    lines += [f"    {bad}" for bad in table.bad[1:SHOWN_BAD]]
+    lines += [f"! {finding.text}" for finding in found]
     return Told("\n".join(lines if found or table.bad else [*lines, "nothing suspicious"]), values)
 
 
-def shapes_of(path: Path, columns: Columns) -> tuple[Shape, ...]:
-    """What kind of rows a file holds: the labelled kind that most of its first rows fit, else the unlabelled one."""
-    head = [record for record in islice(read_rows(path), HEAD_ROWS) if isinstance(record, Record)]
-    fits = [_fitting(head, shapes, columns) for shapes in _CANDIDATES]
-    best = max(range(len(fits) - 1), key=fits.__getitem__)
-    return _CANDIDATES[best if fits[best] else -1]
-
-
-def _fitting(head: list[Record], shapes: tuple[Shape, ...], columns: Columns) -> int:
-    """How many of the rows can be read as one of ``shapes``."""
-    names = list(dict.fromkeys(name for record in head for name in record.row))
-    try:
-        shape, found = find_columns(names, shapes, columns)
-    except DataError:
-        return 0
-    return sum(_is_readable(record, shape, found) for record in head)
-
-
-def _is_readable(record: Record, shape: Shape, columns: dict[str, str]) -> bool:
-    try:
-        read_row(record.row, shape, columns)
-    except RowError:
-        return False
-    return True
+def _facts(kind: Kind, tasks: list[str], table: Table, values: Mapping[str, Any]) -> Iterator[str]:
+    """What the rows are, one fact a line."""
+    way = f"; for {' or '.join(f'task.kind={name}' for name in tasks)}" if tasks else ""
+    yield f"rows of the kind {kind.name}{way}"
+    for name, spread in values["characters"].items():
+        yield f"characters of {name}: " + ", ".join(f"{point} {value:,}" for point, value in spread.items())
+    for what, counts in values["rows_with_label"].items():
+        (first, most), (last, least) = list(counts.items())[0], list(counts.items())[-1]
+        if len(counts) > 1:
+            shares = f"{first} in {most / len(table.rows):.1%} of the rows, {last} in {least / len(table.rows):.1%}"
+            yield f"{what} labels, the commonest and the rarest: {shares}"
+    for name, count in values["empty_answers"].items():
+        yield f"{count:,} of {len(table.rows):,} rows have no {name}"

@@ -1,18 +1,23 @@
-"""What makes a data file suspicious: repeated texts, contradictions, answers that the text gives away, shared rows."""
+"""What makes a data file suspicious: repeated rows, contradictions, answers that the text gives away, shared rows."""
 
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lathe.core.data import Table
+from lathe.core.data import Table, about, answered, labels_of, same, shared, texts_in, wording
+from lathe.inspect.alike import alike
 
 FEWEST_ROWS = 5  # of a label, below which nothing is concluded
 LEAK_SHARE = 0.5  # of a label's rows that hold its name
 LEAK_LIFT = 3.0  # times as often as the others'
 EXAMPLES = 3
+
+_ONE_OF_MANY = {"positives", "item"}  # answers that say nothing against another one
+
+Places = Mapping[tuple[str, ...], Sequence[int]]
+"""What rows are about -> their positions."""
 
 
 class Finding(NamedTuple):
@@ -25,80 +30,102 @@ class Finding(NamedTuple):
 
 def look(table: Table, other: Table | None = None) -> Iterator[Finding]:
     """Everything suspicious about a file, and about its overlap with another."""
-    lines = lines_of(table)
-    yield from _duplicates(table, lines)
-    yield from _contradictions(table, lines)
+    places = places_of(table)
+    yield from _duplicates(table, places)
+    yield from _contradictions(table, places)
+    yield from _empty(table)
     yield from _rare_labels(table)
     yield from _leaks(table)
     if other is not None:
-        yield from _overlap(table, lines, other)
+        yield from _overlap(table, other)
 
 
-def lengths(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Shortest, median, 95th percentile and longest text, in characters."""
-    counts = np.array([len(_said(row)) for row in rows])
-    names = {"shortest": 0, "median": 50, "p95": 95, "longest": 100}
-    return {name: int(np.percentile(counts, percent)) for name, percent in names.items()}
+def lengths(table: Table) -> dict[str, dict[str, int]]:
+    """Shortest, median, 95th percentile and longest text of each column, in characters."""
+    counts: defaultdict[str, list[int]] = defaultdict(list)
+    for row in table.rows:
+        for name, texts in texts_in(row).items():
+            counts[name] += map(len, texts)
+    percents = {"shortest": 0, "median": 50, "p95": 95, "longest": 100}
+    return {
+        name: {point: int(np.percentile(found, percent)) for point, percent in percents.items()}
+        for name, found in counts.items()
+        if found
+    }
 
 
-def lines_of(table: Table) -> dict[str, list[int]]:
-    """Text -> the positions of its rows; texts that differ in case, width or spaces only are one."""
-    places: defaultdict[str, list[int]] = defaultdict(list)
+def balance(table: Table) -> dict[str, dict[str, int]]:
+    """Rows that have each label, the commonest first; by what it is a label of."""
+    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for row in table.rows:
+        for kind, label in set(labels_of(row)):
+            found[kind][label] += 1
+    return {kind: dict(sorted(counts.items(), key=lambda one: (-one[1], one[0]))) for kind, counts in found.items()}
+
+
+def places_of(table: Table) -> dict[tuple[str, ...], list[int]]:
+    places: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
     for position, row in enumerate(table.rows):
-        places[content(row)].append(position)
+        places[about(row)].append(position)
     return places
 
 
-def content(row: Mapping[str, Any]) -> str:
-    """What a row is about, as far as `same` tells it apart: its text, and what stands beside it."""
-    beside = [row[name] for name in ("text_pair", "question") if name in row]
-    return "\n".join(map(same, [_said(row), *beside, *row.get("choices", ())]))
-
-
-def _said(row: Mapping[str, Any]) -> str:
-    """The text of a row, or all turns of a conversation."""
-    return "\n".join(turn.content for turn in row["messages"]) if "messages" in row else str(row["text"])
-
-
-def same(text: str) -> str:
-    """Equal for texts that a reader would call equal.
-
-    >>> same("Ａ  Film ") == same("a film")
-    True
-    """
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
-def _duplicates(table: Table, places: Mapping[str, Sequence[int]]) -> Iterator[Finding]:
+def _duplicates(table: Table, places: Places) -> Iterator[Finding]:
+    """Rows that ask what an earlier one asks; where a question has many right answers, and answer it alike."""
     repeated = [found for found in places.values() if len(found) > 1]
+    if _ONE_OF_MANY & answered(table.rows[0]).keys():
+        repeated = [group for found in repeated for group in _by_answer(table, found).values() if len(group) > 1]
     extra = sum(len(found) - 1 for found in repeated)
     if extra:
-        text = f"{extra:,} rows repeat an earlier text, such as {_lines(table, repeated[0])}"
+        text = f"{extra:,} rows repeat an earlier one, such as {_lines(table, repeated[0])}"
         yield Finding("duplicates", extra, text)
 
 
-def _contradictions(table: Table, places: Mapping[str, Sequence[int]]) -> Iterator[Finding]:
-    """Equal texts with different answers: at most one of them is right."""
-    groups = [found for found in places.values() if len({_answer(table.rows[i]) for i in found}) > 1]
+def _contradictions(table: Table, places: Places) -> Iterator[Finding]:
+    """Rows that ask the same and answer differently: at most one of them is right."""
+    if _ONE_OF_MANY & answered(table.rows[0]).keys():
+        return
+    groups = [found for found in places.values() if len(found) > 1 and len(_by_answer(table, found)) > 1]
     if groups:
         shown = "; ".join(f"{_lines(table, group)} {_answers(table, group)}" for group in groups[:EXAMPLES])
         yield Finding("contradictions", len(groups), f"{len(groups):,} texts have several answers: {shown}")
 
 
+def _by_answer(table: Table, positions: Sequence[int]) -> dict[Any, list[int]]:
+    groups: defaultdict[Any, list[int]] = defaultdict(list)
+    for position in positions:
+        groups[tuple(answered(table.rows[position]).items())].append(position)
+    return groups
+
+
+def empty_answers(table: Table) -> dict[str, int]:
+    """Rows without any span, label, relation, event or answer, by what they could have."""
+    empty = Counter(name for row in table.rows for name, value in answered(row).items() if value == frozenset())
+    return dict(empty)
+
+
+def _empty(table: Table) -> Iterator[Finding]:
+    for name, count in empty_answers(table).items():
+        if count == len(table.rows):
+            yield Finding("empty answers", count, f"{name}: empty in all {count:,} rows: there is nothing to learn")
+
+
 def _rare_labels(table: Table) -> Iterator[Finding]:
-    counts = Counter(label for row in table.rows for label in _names(row))
-    rare = sorted(label for label, count in counts.items() if count < FEWEST_ROWS)
-    if rare:
-        shown = ", ".join(f"{label!r} {counts[label]}" for label in rare[:EXAMPLES])
-        yield Finding("rare labels", len(rare), f"{len(rare):,} labels have fewer than {FEWEST_ROWS} rows: {shown}")
+    for kind, counts in balance(table).items():
+        rare = {label: count for label, count in sorted(counts.items()) if count < FEWEST_ROWS}
+        if rare:
+            shown = ", ".join(f"{label!r} {count}" for label, count in list(rare.items())[:EXAMPLES])
+            what = "labels" if kind == "text" else f"{kind} labels"
+            text = f"{len(rare):,} {what} have fewer than {FEWEST_ROWS} rows: {shown}"
+            yield Finding("rare labels", len(rare), text)
 
 
 def _leaks(table: Table) -> Iterator[Finding]:
     """Texts that hold the name of their label: a model would learn to read it off."""
     texts: defaultdict[str, list[str]] = defaultdict(list)
     for row in table.rows:
-        for label in _names(row):
-            texts[label].append(same(row["text"]))
+        if isinstance(row.get("label"), str):
+            texts[row["label"]].append(wording(row))
     for label, own in sorted(texts.items()):
         name = same(label)
         if len(own) < FEWEST_ROWS or len(name) < 2:
@@ -112,25 +139,21 @@ def _leaks(table: Table) -> Iterator[Finding]:
             yield Finding("label in text", here, text)
 
 
-def _overlap(table: Table, places: Mapping[str, Sequence[int]], other: Table) -> Iterator[Finding]:
-    shared = [(i, places[key]) for i, row in enumerate(other.rows) if (key := content(row)) in places]
-    if shared:
-        line, first = other.lines[shared[0][0]], table.lines[shared[0][1][0]]
-        text = f"{len(shared):,} of {len(other.rows):,} rows of {other.path.name} have a text of {table.path.name}"
-        yield Finding("overlap", len(shared), f"{text}, such as line {line} (there line {first})")
-
-
-def _names(row: Mapping[str, Any]) -> Sequence[str]:
-    """The labels of the text; the right one of several choices is a place, not a label."""
-    return [row["label"]] if isinstance(row.get("label"), str) else row.get("labels", ())
-
-
-def _answer(row: Mapping[str, Any]) -> Any:
-    return next((row[name] for name in ("label", "labels", "score", "spans") if name in row), None)
+def _overlap(table: Table, other: Table) -> Iterator[Finding]:
+    """Rows of two files that ask the same, or nearly."""
+    equal = shared(table, other)
+    known = {place for place, _ in equal}
+    near = alike(table.rows, other.rows, [place for place in range(len(other.rows)) if place not in known])
+    for kind, found, verb in (("overlap", equal, "ask what"), ("near overlap", near, "ask nearly what")):
+        if found:
+            place, first = found[0]
+            text = f"{len(found):,} of {len(other.rows):,} rows of {other.path.name} {verb} a row of {table.path.name}"
+            example = f"such as line {other.lines[place]} (there line {table.lines[first]})"
+            yield Finding(kind, len(found), f"{text} does, {example}")
 
 
 def _answers(table: Table, positions: Sequence[int]) -> str:
-    if "label" not in table.rows[positions[0]]:
+    if not isinstance(table.rows[positions[0]].get("label"), str):
         return "(different answers)"
     return f"({', '.join(sorted({repr(table.rows[i]['label']) for i in positions}))})"
 

@@ -1,5 +1,6 @@
 """Labelled rows on their way into a model: read, shown, checked, encoded, and scored."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -10,7 +11,7 @@ import numpy as np
 
 from lathe.core.batches import EncodedRows
 from lathe.core.bundle import DataUse
-from lathe.core.data import Columns, Table, check_labels, describe, keys, load, warnings
+from lathe.core.data import Columns, Table, check_labels, describe, keys, load, same, shared, warnings
 from lathe.core.errors import DataError, RecipeError
 from lathe.core.keyed import Seeds, mix, uniform
 from lathe.core.predictions import Prediction
@@ -56,7 +57,21 @@ def read_tables(files: Mapping[str, Path | None], task: AnyTask, columns: Column
         say(describe(table))
         for line in warnings(table):
             say(f"  {line}")
+    for name, table in tables.items():
+        if name != "train" and "train" in tables:
+            _tell_shared(tables["train"], table)
     return tables
+
+
+def _tell_shared(train: Table, table: Table) -> None:
+    """Rows from which a score is taken, and that ask what a training row asks: they tell nothing of new ones."""
+    if found := shared(train, table):
+        place, first = found[0]
+        count = (
+            f"{table.path.name}: {len(found):,} of {len(table.rows):,} rows ask what a row of {train.path.name} asks"
+        )
+        example = f"line {table.lines[place]} what line {train.lines[first]} asks there"
+        say(f"  {count}, such as {example}; a score over rows that were learnt is too good")
 
 
 def resolve(task: AnyTask, tables: Mapping[str, Table], longest: int) -> AnyTask:
@@ -102,15 +117,36 @@ def encode(table: Table, task: AnyTask, tokenizer: Any) -> Examples:
 
 
 def hold_out(examples: Examples, task: AnyTask, ratio: float) -> tuple[Examples, Examples]:
-    """(the rest, the rows held out): chosen by key, the same for every seed; the rows of a group stay together."""
-    groups = [task.group(row) for row in examples.rows]
+    """(the rest, the rows held out): chosen by key, the same for every seed.
+
+    Rows of a group stay together, also where their texts differ in case, width or spaces only.
+    Where each row has one label, the share is that of each label, and at least one group: with two groups it stands in
+    both parts.
+    """
+    groups = [same(task.group(row)) for row in examples.rows]
     key_of = dict(zip(groups, examples.keys, strict=True))
-    held = uniform(np.array([key_of[group] for group in groups], np.uint64), "hold out", 1)[:, 0] < ratio
+    chance = uniform(np.array([*key_of.values()], np.uint64), "hold out", 1)[:, 0]
+    of_group = dict(zip(key_of, chance.tolist(), strict=True))
+    labels = [tuple(task.labels_in(row)) for row in examples.rows]
+    if all(len(found) == 1 for found in labels):
+        chosen = _of_each_label(of_group, dict(zip(groups, labels, strict=True)), ratio)
+    else:
+        chosen = {group for group, drawn in of_group.items() if drawn < ratio}
+    held = np.array([group in chosen for group in groups])
     if held.all() or not held.any():
         counted = f"{len(held)} training rows about {len(key_of)} different texts"
         raise DataError(f"{counted} cannot be parted at {ratio:.0%}; give data.validation")
     say(f"no data.validation: {held.sum():,} of {len(held):,} training rows are held out")
     return examples.part(~held), examples.part(held)
+
+
+def _of_each_label(of_group: Mapping[str, float], label_of: Mapping[str, Any], ratio: float) -> set[str]:
+    """The groups with the lowest draws of each label; a group that has several goes with its last."""
+    members: defaultdict[Any, list[str]] = defaultdict(list)
+    for group in sorted(of_group, key=of_group.__getitem__):
+        members[label_of[group]].append(group)
+    counts = {label: min(max(1, round(ratio * len(found))), len(found) - 1) for label, found in members.items()}
+    return {group for label, found in members.items() for group in found[: counts[label]]}
 
 
 def evaluate(

@@ -1,5 +1,6 @@
 """Rows of a user's files: every one is kept or quarantined with its reason; kept + quarantined = read."""
 
+from lathe.core.data.about import about, answered, asked, same, shared, texts_in, wording
 from lathe.core.data.files import read_rows
 from lathe.core.data.records import Bad, Record, RowError
 from lathe.core.data.shapes import (
@@ -44,6 +45,7 @@ from lathe.core.data.table import (
     describe,
     keys,
     labels,
+    labels_of,
     load,
     near_misses,
     read_row,
@@ -87,6 +89,9 @@ __all__ = [
     "RowError",
     "Shape",
     "Table",
+    "about",
+    "answered",
+    "asked",
     "check_labels",
     "checked_text",
     "checked_tokens",
@@ -94,10 +99,15 @@ __all__ = [
     "find_columns",
     "keys",
     "labels",
+    "labels_of",
     "load",
     "near_misses",
     "read_row",
     "read_rows",
+    "same",
+    "shared",
+    "texts_in",
     "warnings",
+    "wording",
     "write_quarantine",
 ]

@@ -112,6 +112,18 @@ def labels(table: Table) -> Counter[str]:
     return sum(_labels_by_kind(table).values(), Counter[str]())
 
 
+def labels_of(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What every label of a row is of, and its name; the right one of several choices is a place, not a label."""
+    if isinstance(label := row.get("label"), str):
+        yield "text", label
+    yield from (("text", name) for name in row.get("labels", ()))
+    yield from (("span", span.label) for span in row.get("spans", ()))
+    yield from (("relation", relation.label) for relation in row.get("relations", ()))
+    for event in row.get("events", ()):
+        yield "trigger", event.trigger.label
+        yield from (("role", argument.label) for argument in event.arguments)
+
+
 def near_misses(names: Iterable[str]) -> list[list[str]]:
     """Groups of labels that a person would read as one: ``Positive`` and ``positive ``."""
     groups: defaultdict[str, list[str]] = defaultdict(list)
@@ -207,18 +219,6 @@ def _wrapped(table: Table) -> int:
 def _labels_by_kind(table: Table) -> dict[str, Counter[str]]:
     found: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for row in table.rows:
-        for kind, label in _labels_of(row):
+        for kind, label in labels_of(row):
             found[kind][label] += 1
     return dict(found)
-
-
-def _labels_of(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What every label of a row is of, and its name; the right one of several choices is a place, not a label."""
-    if isinstance(label := row.get("label"), str):
-        yield "text", label
-    yield from (("text", name) for name in row.get("labels", ()))
-    yield from (("span", span.label) for span in row.get("spans", ()))
-    yield from (("relation", relation.label) for relation in row.get("relations", ()))
-    for event in row.get("events", ()):
-        yield "trigger", event.trigger.label
-        yield from (("role", argument.label) for argument in event.arguments)
