@@ -18,7 +18,8 @@ from lathe.core.tagging import join_tokens
 from lathe.core.types import IGNORE, Symbols
 from lathe.generation import Generation
 from lathe.models.pretrained import new_model, open_model, open_tokenizer, save_model
-from lathe.tasks import Chat, Choose, Classify, MultiLabel, Tag, Transform
+from lathe.runtimes.eager import torch_forward
+from lathe.tasks import AnswerQuestion, Chat, Choose, Classify, MultiLabel, Tag, Transform
 from lathe.tasks.conversations import prepare
 
 
@@ -223,3 +224,70 @@ def test_an_inside_tag_that_follows_nothing_is_an_entity_of_its_own(tokenizer):
     logits = torch.tensor([[[0.0, 0, 0], [1.0, 0, 0], [0, 0.5, 1.0], [0, 0, 0]]])  # [CLS] O I [SEP]
     (answer,) = TaskPredictor(task, tokenizer, lambda _: {"logits": logits})([{"tokens": ["good", "Paris"]}])
     assert answer.tags == ("O", "B-LOC")
+
+
+# ------------------------------------------------------------------------------------------------- question answering
+READER = AnswerQuestion(max_length=24, stride=8)
+
+
+def question(context, answer=None, **more):
+    answers = () if answer is None else ((answer, context.index(answer)),)
+    return {"context": context, "question": "film", "answers": answers} | more
+
+
+def test_the_loss_of_an_answer_depends_on_who_shares_its_batch(tokenizer, bert_config):
+    """transformers 5: the softmax runs over the padding too, so accumulated steps go 8.7 % elsewhere."""
+    torch.manual_seed(0)
+    model = READER.auto_model.from_config(bert_config).eval()
+    row, longer = READER.encode([question("in Paris", "Paris"), question("good plot " * 9)], tokenizer)
+    alone, beside = (collated(READER, rows, tokenizer) for rows in ([row], [row, longer]))
+    other = collated(READER, [longer], tokenizer)
+    total = lambda batch: READER.loss(model, batch)[0].total.item()  # noqa: E731
+    assert total(beside) == pytest.approx(total(alone) + total(other), rel=1e-5)
+
+
+@pytest.mark.parametrize(("filler", "name"), [("good film ", "Paris"), ("很好影片", "北京")])
+def test_an_answer_behind_the_longest_input_is_never_found(filler, name, tokenizer):
+    """simpletransformers #227, transformers #23835: the context is cut at 512 without a word."""
+    row = question(f"{filler * 40}{name}", name)
+    pieces = tokenizer(name, add_special_tokens=False)["input_ids"]
+
+    def forward(inputs):
+        ids = inputs["input_ids"]
+        starts, ends = (20.0 * (ids == piece).float() for piece in (pieces[0], pieces[-1]))
+        starts[:, 0], ends[:, 0] = 1, 1
+        return {"start_logits": starts, "end_logits": ends}
+
+    (answer,) = TaskPredictor(READER, tokenizer, forward)([{name: row[name] for name in ("context", "question")}])
+    assert (answer.text, answer.start) == (name, row["context"].index(name))
+
+
+@pytest.mark.parametrize(
+    "context", ["《影片》：北京　很好", "𝒜 film in Paris 😀 北京!", "ＰＡＲＩＳ北京", "e\u0301 北京"]
+)
+def test_places_in_normalised_text_are_not_those_of_the_users_text(context, tokenizer):
+    """PaddleNLP PR #2508, EuroEval PR #2173 (EM 46.7 to 8), cmrc2018 #9: offsets of what a tokenizer made of it."""
+    (row,) = READER.encode([question(context, "北京")], tokenizer)
+    start, end = (row["offsets"][place - row["first"]] for place in row["span"])
+    assert context[start[0] : end[1]] == "北京"
+
+
+def test_a_question_without_an_answer_gets_one_all_the_same(tokenizer):
+    """MRQA #11: impossible questions; here a threshold is found for them, and test rows have no part in it."""
+    golds = [("Paris",), ()]
+    encoded = READER.encode([question("in Paris", "Paris"), question("good plot")], tokenizer)
+    batch = collated(READER, encoded, tokenizer)
+    starts, ends = (8.0 * F.one_hot(column, batch.inputs["input_ids"].shape[1]) for column in batch.targets["labels"].T)
+    given = READER.decode({"start_logits": starts, "end_logits": ends}, encoded, tokenizer)
+    assert all(one.text for one in given)
+    assert [one.text for one in READER.tuned(golds, given).decided(given)] == ["Paris", ""]
+
+
+def test_the_same_question_is_answered_otherwise_in_another_batch(tokenizer, bert_config):
+    torch.manual_seed(0)
+    predictor = TaskPredictor(READER, tokenizer, torch_forward(READER.auto_model.from_config(bert_config)), 48)
+    rows = [{"context": f"{'good film ' * n}in Paris", "question": "film"} for n in (0, 3, 30)]
+    for row, together in zip(rows, predictor(rows), strict=True):
+        (alone,) = predictor([row])
+        assert (alone.start, alone.end) == (together.start, together.end)
+        assert alone.score == pytest.approx(together.score, abs=1e-5)

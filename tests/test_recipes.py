@@ -29,6 +29,10 @@ TAGGED = [
     {"tokens": ["a", "film", "in", "Paris"], "tags": ["O", "O", "O", "B-LOC"]},
     {"tokens": ["在", "北", "京"], "tags": ["O", "B-LOC", "I-LOC"]},
 ]
+ANSWERED = [
+    {"context": "a film in Paris", "question": "in", "answers": {"text": ["Paris"], "answer_start": [10]}},
+    {"context": "在北京很好", "question": "在", "answers": []},
+]
 NO_LABEL = {"text": "a film", "labels": []}
 STEPS = ["train.max_steps=2"]
 PROSE = (
@@ -103,6 +107,7 @@ def test_a_recipe_shows_the_command_that_runs_it(path):
         ("similarity", [{"text_a": text, "text_b": word, "score": len(text)} for text, _ in ENGLISH for word in WORDS]),
         ("choose", [{"text": word, "choices": ["good", "bad"], "label": len(word) % 2} for word in WORDS] * 4),
         ("tag", TAGGED * 12),
+        ("answer", ANSWERED * 12),
     ],
 )
 def test_a_fine_tuning_recipe_runs(stem, rows, tmp_path, encoder):

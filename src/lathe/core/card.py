@@ -7,16 +7,19 @@ from typing import Any, NamedTuple
 from lathe.core.bundle import Ancestor, Manifest
 
 _PIPELINES = {
+    "answer": "question-answering",
     **dict.fromkeys(["classify", "multilabel", "score"], "text-classification"),
     "choose": "multiple-choice",
     "tag": "token-classification",
 }
 _CLASSES = {
+    "answer": "AutoModelForQuestionAnswering",
     **dict.fromkeys(["classify", "multilabel", "score"], "AutoModelForSequenceClassification"),
     "choose": "AutoModelForMultipleChoice",
     "tag": "AutoModelForTokenClassification",
 }
 _PURPOSES = {
+    "answer": "Finds the stretch of a context that answers a question, in characters of the context as it was given.",
     "choose": "Chooses one of several answers to a text, with the probability of each.",
     "classify": "Gives a text, or a pair of texts, one of its labels, with the probability of each.",
     "multilabel": "Gives a text all the labels that hold, with the probability of each by itself.",
@@ -157,6 +160,8 @@ def _loading(name: str, manifest: Manifest, is_own: bool) -> str:
 
 def _row(task: Mapping[str, Any]) -> str:
     """What a user would ask it."""
+    if task.get("kind") == "answer":
+        return '{"context": "a text", "question": "what is asked of it"}'
     if task.get("kind") == "choose":
         return '{"text": "a text", "choices": ["an ending", "another"]}'
     return '{"text": "a text", "text_pair": "another"}' if task.get("pair") else '"a text"'

@@ -153,9 +153,13 @@ class Answer:
     start: int | None
     end: int | None
     score: float  # probability of this answer
+    no_answer: float = 0.0  # probability that the context has none
+    others: tuple["Answer", ...] = ()  # the next best
 
     def to_json(self) -> Json:
-        return {"text": self.text, "start": self.start, "end": self.end, "score": self.score}
+        told = {"text": self.text, "start": self.start, "end": self.end, "score": self.score}
+        others = {"others": [other.to_json() for other in self.others]} if self.others else {}
+        return told | {"no_answer": self.no_answer} | others
 
 
 @dataclass(frozen=True, slots=True)

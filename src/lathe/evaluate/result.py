@@ -9,8 +9,8 @@ import numpy as np
 
 from lathe.core.data import Shape
 from lathe.core.measure import Speed
-from lathe.core.metrics import class_reports, confusion, span_reports
-from lathe.core.predictions import Label, Number, Prediction, Span, Spans
+from lathe.core.metrics import class_reports, confusion, exact_match, span_reports
+from lathe.core.predictions import Answer, Label, Number, Prediction, Span, Spans
 from lathe.core.stats import Score
 from lathe.core.types import Row
 
@@ -119,6 +119,9 @@ def mistakes(gold: Any, prediction: Prediction) -> str:
     if isinstance(prediction, Label):
         sure = prediction.scores[prediction.label]
         return "" if prediction.label == gold else f"{prediction.label} ({sure:.2f}) for {gold}"
+    if isinstance(prediction, Answer):
+        right = exact_match([gold], [prediction])
+        return "" if right else f"{_brief(prediction.text)!r} for {_brief(gold[0] if gold else '')!r}"
     if isinstance(prediction, Number):
         return "" if prediction.value == gold else f"{prediction.value:.4g} for {gold:.4g}"
     if not isinstance(prediction, Spans):

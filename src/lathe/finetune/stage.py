@@ -34,7 +34,7 @@ from lathe.models.pretrained import (
 from lathe.tasks import AnyTask
 from lathe.tasks.examples import Examples, encode, evaluate, hold_out, read_tables, resolve, use_of
 from lathe.tasks.forward import task_forward
-from lathe.tasks.training import TaskTrain, course_of, score, steps_between, train_on, watched_of
+from lathe.tasks.training import TaskTrain, course_of, score, steps_between, train_on, tuned, watched_of
 
 
 @recipe
@@ -123,10 +123,10 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     opened = _open(recipe, inputs)
     size = f"{opened.model.config.model_type}, {opened.model.num_parameters():,} parameters"
     say(f"{recipe.base or 'a new model'}: {size}; new weights: {summary(opened.new) or 'none'}")
-    scores = _train(settled(recipe.train, work), inputs, opened.model, work)
+    task, scores = _train(settled(recipe.train, work), inputs, opened.model, work)
     saved = save_model(opened.model, inputs.tokenizer, work.result)
     used = tuple(use_of(table) for table in inputs.tables.values())
-    return Manifest(kind="model", stage="finetune", task=dump(inputs.task), data=used, scores=scores, runtime=saved)
+    return Manifest(kind="model", stage="finetune", task=dump(task), data=used, scores=scores, runtime=saved)
 
 
 def _read(recipe: Recipe, work: Work) -> Inputs:
@@ -177,15 +177,16 @@ def _predictor(inputs: Inputs, model: PreTrainedModel, config: FinetuneTrain) ->
     return TaskPredictor(inputs.task, inputs.tokenizer, forward)
 
 
-def _train(config: FinetuneTrain, inputs: Inputs, model: PreTrainedModel, work: Work) -> dict[str, Any]:
-    """Train, keep the best model by the task's first metric, and score it."""
-    task, splits = inputs.task, inputs.splits
+def _train(config: FinetuneTrain, inputs: Inputs, model: PreTrainedModel, work: Work) -> tuple[AnyTask, dict[str, Any]]:
+    """Train, keep the best model by the task's first metric, and score it; the task with what validation chose."""
+    splits = inputs.splits
     predictor = _predictor(inputs, model, config)
-    taken = train_on(task, inputs.source, model, predictor, splits["validation"], config, work)
+    taken = train_on(inputs.task, inputs.source, model, predictor, splits["validation"], config, work)
     if taken["best_step"] != taken["steps"]:
         save_model(model, inputs.tokenizer, work.result / "last")
         restore_best(work, model)
-    return _final_scores(task, predictor, splits) | taken
+    predictor = tuned(predictor, splits["validation"])
+    return predictor.task, _final_scores(predictor.task, predictor, splits) | taken
 
 
 def _final_scores(task: AnyTask, predictor: TaskPredictor, splits: Mapping[str, Examples]) -> dict[str, Any]:

@@ -167,8 +167,9 @@ def _first(errors: Sequence[Any]) -> str:
     if not where or errors[0]["type"] == "json_invalid":
         return f"the body is not such a JSON object; {way}"
     if where[0] == "rows" and len(where) > 1:
-        row = '{"text": "..."}, with "text_pair" or "choices" where the model takes them, {"tokens": ["..."]} or'
-        return f'rows[{where[1]}]: a row is a text, {row} {{"messages": [...]}}'
+        row = '{"text": "..."}, with "text_pair" or "choices" where the model takes them, {"tokens": ["..."]},'
+        row += ' {"context": "...", "question": "..."} or {"messages": [...]}'
+        return f"rows[{where[1]}]: a row is a text, {row}"
     return f"{str(where[0])[:80]}: {errors[0]['msg']}; {way}"
 
 

@@ -35,8 +35,13 @@ class MessagesRow(_Object):
     messages: list[Turn] = Field(description="A conversation; the answer is the assistant's next turn.", min_length=1)
 
 
+class ContextRow(_Object):
+    context: str = Field(description="The text that may hold the answer.")
+    question: str
+
+
 class Question(_Object):
-    rows: list[str | TextRow | PairRow | ChoicesRow | TokensRow | MessagesRow] = Field(
+    rows: list[str | TextRow | PairRow | ChoicesRow | TokensRow | ContextRow | MessagesRow] = Field(
         description="Each row is answered by itself.", min_length=1
     )
 
@@ -74,6 +79,15 @@ class SpansAnswer(_Object):
     tags: list[str] | None = None
 
 
+class ContextAnswer(_Object):
+    text: str = Field(description="Empty where the context has no answer.")
+    start: int | None = Field(description="First character, from 0, in code points of the context as it was sent.")
+    end: int | None = Field(description="Last character, exclusive.")
+    score: float = Field(description="Probability of the answer.")
+    no_answer: float = Field(description="Probability that the context has none.")
+    others: list["ContextAnswer"] | None = Field(None, description="The next best.")
+
+
 class TextAnswer(_Object):
     text: str
     score: float | None = None
@@ -81,9 +95,9 @@ class TextAnswer(_Object):
 
 class Answer(_Object):
     model: str = Field(description="name@version of the model that answered.")
-    predictions: list[LabelAnswer | LabelsAnswer | NumberAnswer | ChoiceAnswer | SpansAnswer | TextAnswer] = Field(
-        description="One for each row, in order."
-    )
+    predictions: list[
+        LabelAnswer | LabelsAnswer | NumberAnswer | ChoiceAnswer | SpansAnswer | ContextAnswer | TextAnswer
+    ] = Field(description="One for each row, in order.")
 
 
 class Health(_Object):

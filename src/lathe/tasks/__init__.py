@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from lathe.tasks.answer import AnswerQuestion
 from lathe.tasks.chat import Chat
 from lathe.tasks.choose import Choose
 from lathe.tasks.classify import Classify
@@ -12,6 +13,8 @@ from lathe.tasks.score import Score
 from lathe.tasks.tag import Tag
 from lathe.tasks.transform import Transform
 
-AnyTask = Annotated[Classify | MultiLabel | Score | Choose | Tag | Transform | Chat, Field(discriminator="kind")]
+AnyTask = Annotated[
+    Classify | MultiLabel | Score | Choose | Tag | AnswerQuestion | Transform | Chat, Field(discriminator="kind")
+]
 
-__all__ = ["AnyTask", "Chat", "Choose", "Classify", "MultiLabel", "Score", "Tag", "Transform"]
+__all__ = ["AnswerQuestion", "AnyTask", "Chat", "Choose", "Classify", "MultiLabel", "Score", "Tag", "Transform"]

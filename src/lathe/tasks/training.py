@@ -1,7 +1,9 @@
 """Training for a task: evaluate between the steps, keep the best model by the task's first metric."""
 
 from collections import Counter, defaultdict
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -68,7 +70,7 @@ def train_on(
     memory: dict[str, Any] = {}
     for step in fit(model, course, config, work, memory):
         if step.number % every == 0 or step.number == total:
-            scores = score(predictor, watched)
+            scores = validated(predictor, watched)
             if isinstance(predictor.task, Writes):
                 scores["loss"] = mean_loss(model, predictor, validation, config)
             work.log("evaluation", step=step.number, **scores)
@@ -122,7 +124,37 @@ def steps_between(course: Course, config: TaskTrain) -> int:
     return config.eval_steps or course.plan.count(1)
 
 
+@runtime_checkable
+class Tunable(Protocol):
+    """A task with something that is chosen on validation rows: a threshold."""
+
+    def tuned(self, golds: Sequence[Any], predictions: Sequence[Any]) -> Self:
+        """The task with what is best for these rows; itself where there is nothing left to choose."""
+
+    def decided(self, predictions: Sequence[Any]) -> Sequence[Any]:
+        """The predictions by what was chosen."""
+
+
+def tuned(predictor: TaskPredictor, validation: Examples) -> TaskPredictor:
+    """The predictor with what its task chooses on validation rows."""
+    if not isinstance(predictor.task, Tunable):
+        return predictor
+    task = predictor.task.tuned(_golds(predictor, validation), predictor.predict(validation.encoded))
+    return replace(predictor, task=task)
+
+
+def validated(predictor: TaskPredictor, validation: Examples) -> dict[str, float]:
+    """Every metric of the task on validation rows, by what it chooses on them."""
+    golds, predictions = _golds(predictor, validation), predictor.predict(validation.encoded)
+    if isinstance(predictor.task, Tunable):
+        predictions = [*predictor.task.tuned(golds, predictions).decided(predictions)]
+    return evaluate(predictor.task.metrics, golds, predictions)
+
+
 def score(predictor: TaskPredictor, examples: Examples) -> dict[str, float]:
     """Every metric of the task on labelled rows."""
-    golds = [predictor.task.gold(row) for row in examples.rows]
-    return evaluate(predictor.task.metrics, golds, predictor.predict(examples.encoded))
+    return evaluate(predictor.task.metrics, _golds(predictor, examples), predictor.predict(examples.encoded))
+
+
+def _golds(predictor: TaskPredictor, examples: Examples) -> list[Any]:
+    return [predictor.task.gold(row) for row in examples.rows]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from lathe.core.types import Predictor, Row
+from lathe.models.baselines.answers import rarest_words
 from lathe.models.baselines.choices import tfidf_choice
 from lathe.models.baselines.copies import copy_or_lead
 from lathe.models.baselines.labels import OneLabel, TfidfLogistic, tfidf_logistic
@@ -12,6 +13,7 @@ from lathe.models.baselines.several import tfidf_logistic_each
 from lathe.models.baselines.tags import frequent_tag
 
 BASELINES: Mapping[str, Callable[[Sequence[Row]], Predictor]] = {
+    "answer": rarest_words,
     "chat": nearest_answer,
     "choose": tfidf_choice,
     "classify": tfidf_logistic,
@@ -29,6 +31,7 @@ __all__ = [
     "copy_or_lead",
     "frequent_tag",
     "nearest_answer",
+    "rarest_words",
     "tfidf_choice",
     "tfidf_logistic",
     "tfidf_logistic_each",
