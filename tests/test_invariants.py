@@ -42,7 +42,7 @@ from lathe.objectives import (
 from lathe.objectives.masking import Words
 from lathe.objectives.pairs import MaskedPairs
 from lathe.runtimes.eager import torch_forward
-from lathe.tasks import AnswerQuestion, AnyTask, Chat, Choose, Classify, MultiLabel, Score, Tag, Transform
+from lathe.tasks import AnswerQuestion, AnyTask, Chat, Choose, Classify, Intent, MultiLabel, Score, Tag, Transform
 from lathe.tasks.conversations import prepare
 from lathe.tasks.examples import Examples
 
@@ -175,6 +175,13 @@ def chat(tokenizer):
     return Chat(max_length=30, generation=Generation(max_new_tokens=4)), rows
 
 
+def intent(_):
+    _, tagged = tag(_)
+    names = ["find", "play", "play", "find", "find"]
+    rows = [row | {"label": name} for row, name in zip(tagged, names, strict=True)]
+    return Intent(labels=("find", "play", "slot:LOC", "slot:PER")), rows
+
+
 def answer(_):
     contexts = [
         ("a great film in Paris", "Paris"),
@@ -210,6 +217,7 @@ BUILDERS = {
     "choose": choose,
     "tag": tag,
     "transform": transform,
+    "intent": intent,
     "answer": answer,
 }
 TASKS = [
@@ -370,7 +378,7 @@ def test_it_learns_a_handful_of_rows_by_heart(member, tokenizer):
 
 def test_the_loss_is_hugging_faces(member, tokenizer):
     """Parity at 1e-5 in float32: the same batch through the model's own loss."""
-    without = ("answer", "replaced", "simcse", "choose")
+    without = ("answer", "intent", "replaced", "simcse", "choose")
     if member.objective.kind in without or getattr(member.objective, "class_weights", None):
         pytest.skip("transformers has no loss for it; a reference is in tests/objectives or tests/tasks")
     model, source = member.build().eval(), member.source(tokenizer)

@@ -29,6 +29,7 @@ TAGGED = [
     {"tokens": ["a", "film", "in", "Paris"], "tags": ["O", "O", "O", "B-LOC"]},
     {"tokens": ["在", "北", "京"], "tags": ["O", "B-LOC", "I-LOC"]},
 ]
+INTENTS = [row | {"intent": name} for row, name in zip(TAGGED, ("find", "go"), strict=True)]
 ANSWERED = [
     {"context": "a film in Paris", "question": "in", "answers": {"text": ["Paris"], "answer_start": [10]}},
     {"context": "在北京很好", "question": "在", "answers": []},
@@ -107,6 +108,7 @@ def test_a_recipe_shows_the_command_that_runs_it(path):
         ("similarity", [{"text_a": text, "text_b": word, "score": len(text)} for text, _ in ENGLISH for word in WORDS]),
         ("choose", [{"text": word, "choices": ["good", "bad"], "label": len(word) % 2} for word in WORDS] * 4),
         ("tag", TAGGED * 12),
+        ("intent", INTENTS * 12),
         ("answer", ANSWERED * 12),
     ],
 )

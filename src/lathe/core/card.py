@@ -10,18 +10,19 @@ _PIPELINES = {
     "answer": "question-answering",
     **dict.fromkeys(["classify", "multilabel", "score"], "text-classification"),
     "choose": "multiple-choice",
-    "tag": "token-classification",
+    **dict.fromkeys(["intent", "tag"], "token-classification"),
 }
 _CLASSES = {
     "answer": "AutoModelForQuestionAnswering",
     **dict.fromkeys(["classify", "multilabel", "score"], "AutoModelForSequenceClassification"),
     "choose": "AutoModelForMultipleChoice",
-    "tag": "AutoModelForTokenClassification",
+    **dict.fromkeys(["intent", "tag"], "AutoModelForTokenClassification"),
 }
 _PURPOSES = {
     "answer": "Finds the stretch of a context that answers a question, in characters of the context as it was given.",
     "choose": "Chooses one of several answers to a text, with the probability of each.",
     "classify": "Gives a text, or a pair of texts, one of its labels, with the probability of each.",
+    "intent": "Tells what an utterance wants, and finds the values that it gives, in characters of the text.",
     "multilabel": "Gives a text all the labels that hold, with the probability of each by itself.",
     "score": "Gives a text, or a pair of texts, a number.",
     "tag": "Finds labelled spans in a text, in characters of the text as it was given.",

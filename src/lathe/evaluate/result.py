@@ -10,7 +10,7 @@ import numpy as np
 from lathe.core.data import Shape
 from lathe.core.measure import Speed
 from lathe.core.metrics import class_reports, confusion, exact_match, span_reports
-from lathe.core.predictions import Answer, Label, Number, Prediction, Span, Spans
+from lathe.core.predictions import Answer, Frame, Label, Number, Prediction, Span, Spans
 from lathe.core.stats import Score
 from lathe.core.types import Row
 
@@ -77,10 +77,12 @@ class Evaluation:
     def by_label(self) -> dict[str, LabelReport]:
         if self.kind in ("classify", "multilabel"):
             return {label: LabelReport(*found) for label, found in class_reports(self.golds, self.predictions).items()}
-        if self.kind != "tag":
-            return {}
-        reports = span_reports(self.golds, self.predictions)
-        return {label: LabelReport(r.precision, r.recall, r.f1, r.gold) for label, r in reports.items()}
+        if self.kind == "intent":
+            intents, slots = zip(*self.golds, strict=True)
+            found = class_reports(intents, [frame.label for frame in self.predictions])
+            by_intent = {label: LabelReport(*report) for label, report in found.items()}
+            return by_intent | _by_span(slots, [frame.spans for frame in self.predictions], "slot:")
+        return _by_span(self.golds, self.predictions) if self.kind == "tag" else {}
 
     @property
     def confusion(self) -> list[list[int]] | None:
@@ -119,6 +121,9 @@ def mistakes(gold: Any, prediction: Prediction) -> str:
     if isinstance(prediction, Label):
         sure = prediction.scores[prediction.label]
         return "" if prediction.label == gold else f"{prediction.label} ({sure:.2f}) for {gold}"
+    if isinstance(prediction, Frame):
+        intent, slots = gold
+        return ", ".join(filter(None, (mistakes(intent, prediction.label), mistakes(slots, prediction.spans))))
     if isinstance(prediction, Answer):
         right = exact_match([gold], [prediction])
         return "" if right else f"{_brief(prediction.text)!r} for {_brief(gold[0] if gold else '')!r}"
@@ -160,6 +165,11 @@ def reliability(golds: Sequence[str], predictions: Sequence[Label]) -> list[Bin]
         mean, share = float(sure[inside].mean()), float(right[inside].mean())
         found.append(Bin(number / BINS, (number + 1) / BINS, int(inside.sum()), mean, share))
     return found
+
+
+def _by_span(golds: Sequence[Any], predictions: Sequence[Spans], named: str = "") -> dict[str, LabelReport]:
+    reports = span_reports(golds, predictions)
+    return {named + label: LabelReport(r.precision, r.recall, r.f1, r.gold) for label, r in reports.items()}
 
 
 def _told(gold: Any, prediction: Prediction) -> str:

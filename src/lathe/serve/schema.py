@@ -79,6 +79,10 @@ class SpansAnswer(_Object):
     tags: list[str] | None = None
 
 
+class FrameAnswer(LabelAnswer, SpansAnswer):
+    """An intent and its slots."""
+
+
 class ContextAnswer(_Object):
     text: str = Field(description="Empty where the context has no answer.")
     start: int | None = Field(description="First character, from 0, in code points of the context as it was sent.")
@@ -96,7 +100,14 @@ class TextAnswer(_Object):
 class Answer(_Object):
     model: str = Field(description="name@version of the model that answered.")
     predictions: list[
-        LabelAnswer | LabelsAnswer | NumberAnswer | ChoiceAnswer | SpansAnswer | ContextAnswer | TextAnswer
+        LabelAnswer
+        | LabelsAnswer
+        | NumberAnswer
+        | ChoiceAnswer
+        | SpansAnswer
+        | FrameAnswer
+        | ContextAnswer
+        | TextAnswer
     ] = Field(description="One for each row, in order.")
 
 

@@ -8,13 +8,26 @@ from lathe.tasks.answer import AnswerQuestion
 from lathe.tasks.chat import Chat
 from lathe.tasks.choose import Choose
 from lathe.tasks.classify import Classify
+from lathe.tasks.intent import Intent
 from lathe.tasks.multilabel import MultiLabel
 from lathe.tasks.score import Score
 from lathe.tasks.tag import Tag
 from lathe.tasks.transform import Transform
 
 AnyTask = Annotated[
-    Classify | MultiLabel | Score | Choose | Tag | AnswerQuestion | Transform | Chat, Field(discriminator="kind")
+    Classify | MultiLabel | Score | Choose | Tag | Intent | AnswerQuestion | Transform | Chat,
+    Field(discriminator="kind"),
 ]
 
-__all__ = ["AnswerQuestion", "AnyTask", "Chat", "Choose", "Classify", "MultiLabel", "Score", "Tag", "Transform"]
+__all__ = [
+    "AnswerQuestion",
+    "AnyTask",
+    "Chat",
+    "Choose",
+    "Classify",
+    "Intent",
+    "MultiLabel",
+    "Score",
+    "Tag",
+    "Transform",
+]

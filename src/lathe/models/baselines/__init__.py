@@ -6,6 +6,7 @@ from lathe.core.types import Predictor, Row
 from lathe.models.baselines.answers import rarest_words
 from lathe.models.baselines.choices import tfidf_choice
 from lathe.models.baselines.copies import copy_or_lead
+from lathe.models.baselines.frames import frequent_frame
 from lathe.models.baselines.labels import OneLabel, TfidfLogistic, tfidf_logistic
 from lathe.models.baselines.numbers import tfidf_ridge
 from lathe.models.baselines.replies import nearest_answer
@@ -17,6 +18,7 @@ BASELINES: Mapping[str, Callable[[Sequence[Row]], Predictor]] = {
     "chat": nearest_answer,
     "choose": tfidf_choice,
     "classify": tfidf_logistic,
+    "intent": frequent_frame,
     "multilabel": tfidf_logistic_each,
     "score": tfidf_ridge,
     "tag": frequent_tag,
@@ -29,6 +31,7 @@ __all__ = [
     "OneLabel",
     "TfidfLogistic",
     "copy_or_lead",
+    "frequent_frame",
     "frequent_tag",
     "nearest_answer",
     "rarest_words",
