@@ -72,10 +72,10 @@ def conversation(messages: Messages, tokenizer: Any, is_open: bool = False) -> T
     learnt: list[bool] = []
     for piece, tokens in zip(pieces, _tokens(pieces, tokenizer), strict=True):
         ids += tokens
-        ends = (
-            next((n for n, token in enumerate(tokens, 1) if token in special), len(tokens)) if piece.is_tail else None
-        )
-        learnt += [piece.role == "assistant" and (ends is None or n < ends) for n in range(len(tokens))]
+        own = len(tokens) if piece.role == "assistant" else 0
+        if piece.is_tail:
+            own = min(own, next((n for n, token in enumerate(tokens, 1) if token in special), own))
+        learnt += [n < own for n in range(len(tokens))]
     return Turns(ids, learnt)
 
 
@@ -84,7 +84,8 @@ def pieces_of(messages: Messages, tokenizer: Any, is_open: bool = False) -> list
     found: list[Piece] = []
     before, first = "", 1 + (messages[0].role == "system")  # a template may refuse a system message alone
     for stop in range(first, len(messages) + 1):
-        old, new = messages[: stop - 1 if stop > first else 0], messages[stop - 1 if stop > first else 0 : stop]
+        start = stop - 1 if stop > first else 0
+        old, new = messages[:start], messages[start:stop]
         if new[-1].role == "assistant":
             before = _opened(before, old, tokenizer, found)
         around = _rest(_written([*old, *(Message(one.role, SAID) for one in new)], tokenizer), before).split(SAID)
