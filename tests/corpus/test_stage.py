@@ -1,8 +1,10 @@
 """``lathe corpus`` as a whole: files or documentation in, a bundle out."""
 
+import gzip
 import json
 import os
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,48 @@ def test_a_source_without_documents_is_an_error_that_says_why(tmp_path: Path, mo
     with pytest.raises(DataError, match=said):
         corpus(tmp_path / "c", source={"kind": "files", "paths": paths})
     assert not (tmp_path / "c.work").exists()
+
+
+@pytest.mark.parametrize("out", ["texts", "texts/c", "texts/deeper/c", "TEXTS/../texts/c"])
+@pytest.mark.parametrize("paths", [["texts"], ["texts/../texts"], ["other", "te*"]])
+def test_a_run_that_would_read_itself_is_refused_before_it_writes(tmp_path: Path, monkeypatch, out: str, paths):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("texts", "other", "TEXTS"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "a.txt").write_text(ENGLISH[0], "utf-8")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DataError, match=r"source\.paths takes it in \(.*te.*\), so the run would read itself"):
+        corpus(Path(out), source={"kind": "files", "paths": paths})
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_pattern_that_matches_the_work_folder_is_refused(tmp_path: Path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "a.txt").write_text(ENGLISH[0], "utf-8")
+    with pytest.raises(DataError, match=r"c\.work: source\.paths takes it in"):
+        corpus(tmp_path / "c", source={"kind": "files", "paths": [str(tmp_path / "*")]})
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    source = {"kind": "files", "paths": [str(tmp_path / "a")]}
+    assert corpus(tmp_path / "a-c", source=source).manifest.scores["kept"] == 1
+
+
+@pytest.mark.parametrize("size", [10, 10**6])
+@pytest.mark.parametrize("declared", ["detect", "text"])
+def test_what_is_packed_too_deep_is_quarantined_and_costs_no_other_file(tmp_path: Path, monkeypatch, size, declared):
+    monkeypatch.setattr("lathe.corpus.files.UNIT_BYTES", size)
+    packed = "\n".join(ENGLISH).encode()
+    for depth in range(1, 7):
+        packed = gzip.compress(packed, mtime=0)
+        (tmp_path / f"{depth}.gz").write_bytes(packed)
+    with tarfile.open(tmp_path / "7.tar", "w") as archive:
+        archive.add(tmp_path / "4.gz", "inner.gz")
+    source = {"kind": "files", "paths": [str(tmp_path)], "format": declared}
+    made = corpus(tmp_path.with_name(f"{tmp_path.name}-c"), source=source, steps=[])
+    bad = [json.loads(line) for line in (made.path / "quarantine.jsonl").read_text("utf-8").splitlines()]
+    assert [(Path(one["file"]).name, one["reason"], one["fix"]) for one in bad] == [
+        (name, "compressed or packed more than 4 times", "unpack it") for name in ("5.gz", "6.gz", "7.tar!inner.gz")
+    ]
+    assert made.manifest.scores["kept"] == 4 * len(ENGLISH)
 
 
 def test_a_library_that_is_not_installed_is_named(tmp_path: Path):

@@ -20,7 +20,7 @@ from lathe.core.recipe import recipe
 from lathe.core.report import say
 from lathe.core.runtime import cores
 from lathe.core.types import Document
-from lathe.core.work import Work, run_stage
+from lathe.core.work import Work, run_stage, work_folder
 from lathe.corpus.census import open_engine
 from lathe.corpus.clean import DropShort, Normalise
 from lathe.corpus.documentation import Documentation, LibraryLabels, label_by_library
@@ -34,6 +34,7 @@ from lathe.corpus.readers.tables import TEXT_COLUMNS
 from lathe.corpus.report import report
 from lathe.corpus.rules import AnyRule
 from lathe.corpus.runner import Part, Runner
+from lathe.corpus.segments import SOURCE
 from lathe.corpus.shards import Shard
 from lathe.corpus.split import Proportions
 
@@ -73,6 +74,7 @@ class Recipe:
 
 def run(recipe: Recipe, out: Path) -> Bundle:
     source = recipe.source
+    refuse_own(source, out, work_folder(Path(out)))
     inputs = [*source.inputs(), *(file for step in recipe.steps for file in inputs_of(step)), recipe.tokenizer]
     return run_stage("corpus", as_made_anywhere(recipe), out, inputs, partial(make, recipe), source.states())
 
@@ -86,6 +88,7 @@ def make(recipe: Recipe, work: Work) -> Manifest:
     """Take the source through the steps, shard by shard, into one file for each split."""
     if recipe.tokenizer is not None:
         open_engine(recipe.tokenizer)  # refused here if at all
+    refuse_own(recipe.source, work.path)  # a pattern may match it, now that it is there
     memory = recipe.memory_mib * 2**20
     for step in recipe.steps:
         prepare(step, memory)
@@ -111,6 +114,17 @@ def make(recipe: Recipe, work: Work) -> Manifest:
     return Manifest(kind="corpus", stage="corpus", scores=scores)
 
 
+def refuse_own(source: AnySource, *written: Path) -> None:
+    """Raises ``DataError`` where the source takes in a folder that this run writes."""
+    read = {path: path.resolve() for path in source.inputs()}
+    for own in written:
+        place = own.resolve()
+        for path, found in read.items():
+            if place.is_relative_to(found) or found.is_relative_to(place):
+                what = f"source.paths takes it in ({path}), so the run would read itself"
+                raise DataError(f"{own}: {what}; choose another -o")
+
+
 def split_of(source: AnySource, proportions: Proportions, document: Document) -> Split:
     return proportions.of(source.group_of(document))
 
@@ -126,6 +140,8 @@ def refuse_nothing(ledger: Ledger, quarantine: Path) -> None:
             first = Bad(**json.loads(next(faults)))
         raise DataError(f"nothing is left: {ledger.summary()}; nothing could be read, the first: {first}")
     (step, count), *_ = ledger.dropped_by.most_common()
+    if step == SOURCE:
+        raise DataError(f"nothing is left: {ledger.summary()}; {count:,} hold no text to keep: give files that do")
     what = f"{step} dropped {count:,} of them"
     raise DataError(f"nothing is left: {ledger.summary()}; {what}: relax that step, or give more text")
 

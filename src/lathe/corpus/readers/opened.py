@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from lathe.core.data import Bad
+from lathe.core.data.encodings import UnreadableError
 from lathe.core.data.source import CHUNK_BYTES, GAP, BrokenStreamError, compression_of, content, decompressed
 from lathe.core.digest import printable
 from lathe.core.errors import DataError
@@ -68,7 +69,8 @@ def open_stream(chunks: Iterator[bytes], name: str, file: str, depth: int = 0) -
     gaps: list[str] = []
     while compression := compression_of(head):
         if (depth := depth + 1) > DEEPEST:
-            raise BrokenStreamError(f"compressed or packed more than {DEEPEST} times")
+            too_deep = UnreadableError(f"compressed or packed more than {DEEPEST} times", "unpack it")
+            return Opened(name, file, b"", raising(too_deep), depth=depth)
         head, chunks = peeked(decompressed(chunks, compression, gaps if depth == 1 else None))
     return Opened(name, file, head, chunks, depth=depth, gaps=gaps)
 
