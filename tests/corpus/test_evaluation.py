@@ -209,3 +209,10 @@ def test_a_corpus_that_is_all_evaluation_data_is_refused_with_the_rule_and_the_f
     source = {"kind": "files", "paths": [str(tmp_path / "text.txt")]}
     run(parse(Recipe, {"source": source, "steps": [step]}), tmp_path / "some")
     assert f"1 kept + 1 dropped (1 overlaps {file})" in capsys.readouterr().err
+
+
+def test_an_evaluation_file_of_which_no_row_can_be_read_is_refused_with_the_reason(tmp_path: Path):
+    rows = [json.dumps({"text": "今天天气很好我们去看电影" * 3}, ensure_ascii=False)] * 3
+    (tmp_path / "cmrc.jsonl").write_bytes("\n".join(rows).encode("gbk"))
+    with pytest.raises(DataError, match=r"cmrc\.jsonl: none of its 3 rows can be read, .* the first: .*:1: not UTF-8"):
+        DropContaminated(against=(tmp_path / "cmrc.jsonl",)).prepare(2**26)

@@ -40,7 +40,7 @@ def parse(schema: Any, values: Any) -> Any:
         parsed = TypeAdapter(schema).validate_python(values)
     except ValidationError as error:
         raise RecipeError("\n".join(dict.fromkeys(_explain(schema, values, e) for e in error.errors()))) from None
-    if wrong := list(_booleans_for_numbers(values, parsed)):
+    if wrong := list(_mistaken(values, parsed)):
         raise RecipeError("\n".join(wrong))
     return parsed
 
@@ -224,16 +224,18 @@ def _members(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
-def _booleans_for_numbers(values: Any, parsed: Any, where: str = "") -> Iterator[str]:
-    """Pydantic reads true as 1; here it is a mistake."""
-    if isinstance(values, bool) and not isinstance(parsed, bool):
+def _mistaken(values: Any, parsed: Any, where: str = "") -> Iterator[str]:
+    """Pydantic reads true as 1, and "" as the folder that one is in; here these are mistakes."""
+    if values == "" and isinstance(parsed, Path):
+        yield f'{where}: names no file or folder (got ""); "." is the one you are in'
+    elif isinstance(values, bool) and not isinstance(parsed, bool):
         yield f"{where}: takes a number (got {json.dumps(values)})"
     elif isinstance(values, dict) and is_dataclass(parsed):
         for name, value in values.items():
-            yield from _booleans_for_numbers(value, getattr(parsed, name, value), f"{where}.{name}" if where else name)
+            yield from _mistaken(value, getattr(parsed, name, value), f"{where}.{name}" if where else name)
     elif isinstance(values, list) and isinstance(parsed, list | tuple):
         for number, (value, item) in enumerate(zip(values, parsed, strict=False)):
-            yield from _booleans_for_numbers(value, item, f"{where}.{number}")
+            yield from _mistaken(value, item, f"{where}.{number}")
 
 
 def _explain(schema: Any, values: Any, error: ErrorDetails) -> str:
@@ -244,6 +246,9 @@ def _explain(schema: Any, values: Any, error: ErrorDetails) -> str:
             return f"{where}: no such option{did_you_mean(str(error['loc'][-1]), _names(schema))}"
         case "missing" | "missing_argument" | "missing_keyword_only_argument":
             return f"{where}: this option is required"
+        case "tuple_type":
+            given = json.dumps(str(error["input"]), ensure_ascii=False)
+            return f"{where}: takes a list, such as [{given}] (got {error['input']!r})"
         case "union_tag_not_found":
             kinds = [option.type for option in options(schema) if option.name == where] if is_dataclass(schema) else []
             return f"{where}.kind: this option is required" + "".join(f" ({kind})" for kind in kinds)

@@ -1,5 +1,6 @@
 """A team's own files as a source of documents."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,9 +12,10 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from lathe.core.data.encodings import codec_of
-from lathe.core.digest import files_below, printable
+from lathe.core.digest import printable
 from lathe.core.errors import DataError, did_you_mean
 from lathe.core.recipe import recipe
+from lathe.core.report import say
 from lathe.core.types import Document
 from lathe.corpus.protocol import Item, Unit
 from lathe.corpus.readers import Cut, Extraction, Format, Options, Part, parts_of, read_file, read_part
@@ -34,15 +36,17 @@ class Files:
 
     kind: Literal["files"] = "files"
     paths: tuple[Path, ...] = Field(min_length=1)
-    """Files, folders whose files are all taken, and patterns such as "texts/*.jsonl" or "**/*.txt"."""
+    """Files, folders whose files are all taken, and patterns such as "texts/*.jsonl" or "**/*.txt". A file is read
+    once, by however many names it is found; what of a folder is not read (hidden files, links to folders) is told."""
     text: str | None = None
     """Column that holds the text; found by its name or content where not given."""
     group: str | None = None
-    """Column (author, site, ...) whose equal values stay on one side of the split; each document by itself if none."""
+    """Column (author, site, ...) whose equal values stay on one side of the split; each document by itself if none is
+    given. A table has to have it; a row without a value stands for itself."""
     unit: Cut = "line"
     """What is one document in a plain text file: a line, a paragraph (lines up to an empty one), sentences (one a line;
     lines up to an empty one, at most 512 of them), or the whole file."""
-    format: Literal["detect"] | Format = "detect"
+    format: Literal["detect", Format] = "detect"
     """Format of all files, where their content does not tell."""
     encoding: str = "detect"
     """Encoding of all texts: utf-8, gb18030, big5, utf-16-le, ...; "detect" tells these apart file by file, and what
@@ -55,15 +59,16 @@ class Files:
         self._options()
 
     def inputs(self) -> list[Path]:
-        return [found.path for path in self.paths for found in _expanded(path)]
+        found = [found.path for path in self.paths for found in _expanded(path)]
+        return [path for path in found if path.is_file() or path.is_dir()]
 
     def states(self) -> dict[str, str]:
         return {}
 
     def units(self) -> list["Pieces"]:
-        found = [file for path in self.paths for file in _expanded(path)]
-        files = {file.path: file.name for one in found for file in (_files_in(one) if one.path.is_dir() else [one])}
-        pieces = [piece for path, name in _told_apart(files).items() for piece in self._cut(path, name)]
+        files = _listed(found for path in self.paths for found in _expanded(path))
+        names = _told_apart({file.path: file.name for file in files})
+        pieces = [piece for path, name in names.items() for piece in self._cut(path, name)]
         return [Pieces(_name_of(some), sum(piece.size for piece in some), some) for some in _together(pieces)]
 
     def read(self, unit: "Pieces") -> Iterator[Item]:
@@ -115,6 +120,8 @@ class Pieces(Unit):
 def _expanded(path: Path) -> list[Named]:
     """A path itself, or what a pattern stands for: by its name, or by its path from where the pattern begins."""
     if path.exists():
+        if not (path.is_file() or path.is_dir()):
+            raise DataError(f"{path}: is a pipe or a device (source.paths); save what comes out of it in a file")
         return [Named(path, printable(Path(path.name)))]
     if not _PATTERN.search(str(path)):
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -126,11 +133,40 @@ def _expanded(path: Path) -> list[Named]:
     return [Named(file, printable(file.relative_to(fixed))) for file in found]
 
 
-def _files_in(folder: Named) -> list[Named]:
-    found = [file for file in files_below(folder.path) if not file.name.startswith(".")]
-    if not found:
-        raise DataError(f"{folder.path}: there is no file in this folder (source.paths); hidden ones are not read")
-    return [Named(file, printable(file.relative_to(folder.path))) for file in found]
+def _listed(found: Iterable[Named]) -> list[Named]:
+    """Every file once, under the first of its names; how much of what was found is not read is said."""
+    files, passed = dict[str, Named](), Counter[str]()
+    for one in found:
+        inside = {file: _why_not(file.path) for file in _inside(one)}
+        if one.path.is_dir():
+            inside |= {file: why or "hidden files" for file, why in inside.items() if file.path.name.startswith(".")}
+            if all(inside.values()):
+                raise DataError(f"{one.path}: there is no file in this folder (source.paths); hidden ones are not read")
+        for file, why in inside.items():
+            if not why and files.setdefault(os.path.realpath(file.path), file) is not file:
+                why = "files that were named before"
+            passed.update([why] if why else [])
+    told = ", ".join(f"{count:,} {why}" for why, count in sorted(passed.items()))
+    if not files:
+        raise DataError(f"source.paths: no file to read, only {told}")
+    if told:
+        say(f"not read of source.paths: {told}")
+    return list(files.values())
+
+
+def _inside(one: Named) -> list[Named]:
+    """What is in a folder, at any depth, but for its folders; a file itself."""
+    if not one.path.is_dir():
+        return [one]
+    inner = sorted(path for path in one.path.rglob("*") if path.is_symlink() or not path.is_dir())
+    return [Named(path, printable(path.relative_to(one.path))) for path in inner]
+
+
+def _why_not(path: Path) -> str:
+    """What kind of thing that is not read lies there, without opening it; nothing for a file."""
+    if path.is_dir():
+        return "links to folders (name what they lead to)"
+    return "" if path.is_file() else "pipes and devices" if path.exists() else "links that lead nowhere"
 
 
 def _told_apart(files: Mapping[Path, str]) -> Mapping[Path, str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lathe.core.errors import DataError
+from lathe.core.errors import DataError, RecipeError
 from lathe.corpus.rules import Blocklist
 
 TERMS = Blocklist(terms=("Casino", "free money", "赌博", "六合彩 app"))
@@ -65,3 +65,22 @@ def test_a_list_that_is_not_there_or_no_text_is_named(tmp_path, reason):
         reason(Blocklist(term_files=(missing,)), "text")
     with pytest.raises(DataError, match=r"binary\.txt: not UTF-8 at byte 3"):
         reason(Blocklist(term_files=(binary,)), "text")
+
+
+def test_a_list_of_nothing_is_refused_with_the_options_to_set():
+    with pytest.raises(RecipeError, match="nothing to look for; set terms, term_files, domains or domain_files"):
+        Blocklist(max_hits=3)
+
+
+@pytest.mark.parametrize("options", [{"terms": ("", "!!")}, {"domains": ("",)}, {"term_files": 1}, {"domain_files": 1}])
+def test_lists_that_hold_nothing_are_refused_before_any_document_is_read(tmp_path, options):
+    (tmp_path / "list.txt").write_text("# bad words\n\n", encoding="utf-8")
+    rule = Blocklist(**{name: (tmp_path / "list.txt",) if value == 1 else value for name, value in options.items()})
+    with pytest.raises(DataError, match="no word and no site to look for; fill the lists, or leave the step blocklist"):
+        rule.prepare(2**20)
+
+
+def test_lists_that_hold_something_are_not_refused(tmp_path):
+    (tmp_path / "list.txt").write_text("# sites\nspam.example\n", encoding="utf-8")
+    Blocklist(domain_files=(tmp_path / "list.txt",)).prepare(2**20)
+    Blocklist(terms=("bad",)).prepare(2**20)

@@ -17,7 +17,7 @@ from lathe.corpus.stage import AnyStep
 
 NEEDS = {"repair_encoding": "ftfy", "convert_chinese": "opencc", "keep_languages": "py3langid"}
 RULES = [
-    *(member() for member in get_args(AnyRule)),
+    *(member() for member in get_args(AnyRule) if member not in (Blocklist, KeepLength)),
     Blocklist(terms=("bad word", "坏词"), domains=("spam.example",)),
     KeepLength(min_words=2, max_bytes=10**9),
 ]

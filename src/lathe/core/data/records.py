@@ -42,6 +42,8 @@ class Bad:
     offset: int = 0  # of the first byte of the line or row, in the decompressed file
 
     def __str__(self) -> str:
+        if not self.line:  # the file as a whole
+            return f"{self.file}: {self.reason}; {self.fix}"
         field = f"{self.field}: " if self.field else ""
         return f"{self.file}:{self.line}: {field}{self.reason} (got {self.value[:80]!r}); {self.fix}"
 

@@ -161,7 +161,12 @@ def _known(file: Path, folder: Path, memory: int) -> Known:
             digests.append(digests_of(waiting), 0)
             waiting, size = [], 0
     digests.append(digests_of(waiting), 0)
-    if bad := amounts["bad"]:
+    if (bad := amounts["bad"]) and not amounts["rows"]:
+        first = next(record for record in read_rows(file) if isinstance(record, Bad))
+        raise DataError(
+            f"{file}: none of its {bad:,} rows can be read, so there is nothing to look for; the first: {first}"
+        )
+    if bad:
         say(f"{file}: {bad:,} rows could not be read and are not looked for; see why with `lathe check {file}`")
     count = amounts["texts"]
     twins = first_of_equals(digests.read(0, 2**16), count, Room(folder, memory))
@@ -178,6 +183,7 @@ def _texts_of(file: Path, amounts: Counter[str]) -> Iterator[tuple[str, int]]:
         if isinstance(record, Bad):
             amounts["bad"] += 1
             continue
+        amounts["rows"] += 1
         yield from ((text, record.line) for text in sorted(set(_strings(record.row))))  # a set has no order
 
 

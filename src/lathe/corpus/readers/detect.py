@@ -18,6 +18,12 @@ _NO_TEXT = {
     b"\xff\xd8\xff": "an image", b"GIF8": "an image", b"7z\xbc\xaf": "a 7-Zip archive", b"Rar!": "a RAR archive",
     b"SQLite format 3": "a database", b"\x7fELF": "a program",
 }  # fmt: skip
+_UTF_32 = ("text in UTF-32, which is not read here", "convert it: iconv -f UTF-32 -t UTF-8 FILE > FILE.txt")
+_ARC = (
+    "an ARC archive, the format before WARC, which is not read here",
+    "convert it: `warcio recompress FILE.arc.gz FILE.warc.gz` makes WARC of ARC",
+)
+_NOT_READ = {b"filedesc://": _ARC, b"\xff\xfe\0\0": _UTF_32, b"\0\0\xfe\xff": _UTF_32}
 _HTML = re.compile(r"(\s|<!--.*?-->|<\?xml[^>]*>)*<(!doctype html|html|head|body)[\s>]", re.IGNORECASE | re.DOTALL)
 _WIKIPEDIA = re.compile(r"\s*(<\?xml[^>]*>\s*)?(<!DOCTYPE.*?)?<mediawiki[\s>]", re.DOTALL)
 _FRONT_MATTER = re.compile(r"---[ \t]*\n([\w-]+:.*\n|[ \t#-].*\n)+(---|\.\.\.)[ \t]*\n")
@@ -43,9 +49,8 @@ def detect_format(head: bytes, name: str, declared: Format | None = None) -> For
         return known
     if what := next((what for magic, what in _NO_TEXT.items() if head.startswith(magic)), None):
         raise UnreadableError(f"{what}, no text", "unpack or convert it")
-    if head.startswith(b"filedesc://"):
-        way = "convert it: `warcio recompress FILE.arc.gz FILE.warc.gz` makes WARC of ARC"
-        raise UnreadableError("an ARC archive, the format before WARC, which is not read here", way)
+    if told := next((told for magic, told in _NOT_READ.items() if head.startswith(magic)), None):
+        raise UnreadableError(*told)
     if not head:
         raise UnreadableError("the file is empty", "delete it, or write it again")
     text = head.decode(_codec(head), "replace").removeprefix("\ufeff")

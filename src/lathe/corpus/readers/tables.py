@@ -10,7 +10,7 @@ from lathe.core.data.encodings import UnreadableError
 from lathe.core.data.parquet import parquet_rows
 from lathe.core.data.records import rows
 from lathe.core.data.source import BrokenStreamError, Source
-from lathe.core.errors import DataError
+from lathe.core.errors import DataError, did_you_mean
 from lathe.core.types import Document
 from lathe.corpus.protocol import Item, Noted
 from lathe.corpus.readers.lines import TextLines
@@ -119,6 +119,9 @@ def _names(records: list[Record | Bad]) -> list[str]:
 
 def _find_columns(opened: Opened, names: list[str], options: Options) -> tuple[Shape, dict[str, str]]:
     """A column that the user named has to be there; where he named none, a file without a text is no file of texts."""
+    if options.group is not None and options.group not in names:
+        known = f"its columns are {', '.join(map(repr, names))}{did_you_mean(options.group, names)}"
+        raise DataError(f"{opened.file}: no column {options.group!r} (source.group); {known}")
     try:
         return find_columns(names, TEXT, Columns(text=options.text))
     except DataError as error:
@@ -143,4 +146,4 @@ def _meta(row: dict[str, Any], text: str, group: str | None) -> dict[str, str]:
     kept = {
         META[key]: str(row[key]) for key in META if key != text and isinstance(row.get(key), str | int) and row[key]
     }
-    return kept | ({group: str(row[group])} if group is not None and group in row else {})
+    return kept | ({group: str(row[group])} if group is not None and row.get(group) is not None else {})

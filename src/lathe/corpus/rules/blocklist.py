@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from lathe.core.errors import DataError
+from lathe.core.errors import DataError, RecipeError
 from lathe.core.recipe import recipe
 from lathe.core.scripts import words
 from lathe.core.types import Document
@@ -36,6 +36,20 @@ class Blocklist:
 
     def inputs(self) -> list[Path]:
         return [*self.term_files, *self.domain_files]
+
+    def __post_init__(self) -> None:
+        if not (self.terms or self.term_files or self.domains or self.domain_files):
+            raise RecipeError("blocklist has nothing to look for; set terms, term_files, domains or domain_files")
+
+    def prepare(self, memory: int) -> None:
+        """Raises ``DataError`` where the lists are empty, whatever the memory."""
+        del memory
+        sites = _domains(self.domains, _states(self.domain_files))
+        if not any(sites) and not _terms(self.terms, _states(self.term_files)).all:
+            named = ", ".join(map(str, self.inputs())) or "terms, domains"
+            raise DataError(
+                f"{named}: no word and no site to look for; fill the lists, or leave the step blocklist out"
+            )
 
     def __call__(self, document: Document) -> Document | Dropped:
         if self._is_blocked(document.meta.get(self.url)):

@@ -5,11 +5,14 @@ from typing import Literal
 
 from pydantic import Field
 
+from lathe.core.errors import RecipeError
 from lathe.core.recipe import recipe
 from lathe.core.scripts import words
 from lathe.core.types import Document
 from lathe.corpus.protocol import Dropped
 from lathe.corpus.rules.facts import Check, above, below, judged
+
+UNITS = ("characters", "bytes", "words")
 
 
 @recipe
@@ -29,6 +32,14 @@ class KeepLength:
     """Fewest words; in scripts without spaces each character counts as one."""
     max_words: int | None = Field(None, ge=0)
     """Most words."""
+
+    def __post_init__(self) -> None:
+        bounds = {unit: (getattr(self, f"min_{unit}"), getattr(self, f"max_{unit}")) for unit in UNITS}
+        if {pair for pair in bounds.values()} == {(None, None)}:
+            raise RecipeError("keep_length has no bounds and would drop nothing; set one, such as min_words = 20")
+        for unit, (least, most) in bounds.items():
+            if least is not None and most is not None and least > most:
+                raise RecipeError(f"min_{unit} {least} is more than max_{unit} {most}: no text would be kept")
 
     def __call__(self, document: Document) -> Document | Dropped:
         return judged(document, "length", self._checks(document.text))
