@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, BertConfig
 
-from lathe.core.errors import BundleError, DataError
+from lathe.core.errors import BundleError, DataError, RecipeError
 from lathe.core.recipe import parse
 from lathe.models import GPT2, Bert
 from lathe.models.pretrained import new_model, save_model
@@ -105,6 +105,27 @@ def test_added_tokens_keep_their_embeddings(tmp_path: Path, algorithm):
     for name in ("<user>", "covid19"):
         assert after.get_vocab()[name] == (number := before.get_vocab()[name])
         assert torch.equal(new.get_input_embeddings().weight[number], old.get_input_embeddings().weight[number])
+
+
+@pytest.mark.parametrize("algorithm", JOINABLE, ids=lambda algorithm: algorithm.kind)
+def test_special_tokens_stand_between_old_tokens_and_new_pieces(tmp_path: Path, algorithm):
+    folder, made = extended(tmp_path, algorithm, special_tokens=["<user>", "<film>"])
+    auto_model = AutoModelForCausalLM if algorithm.kind == "byte_bpe" else AutoModelForMaskedLM
+    old, new = (auto_model.from_pretrained(path, local_files_only=True) for path in (folder, made.path))
+    before, after = (AutoTokenizer.from_pretrained(path, local_files_only=True) for path in (folder, made.path))
+    first = len(before)
+    assert after("<user><film>", add_special_tokens=False)["input_ids"] == [first, first + 1]
+    assert {piece: after.get_vocab()[piece] for piece in before.get_vocab()} == before.get_vocab()
+    assert len(after) == first + 2 + made.manifest.scores["new_pieces"]
+    pieces = before("<film>", add_special_tokens=False)["input_ids"]
+    known = [number for number in pieces if number != before.unk_token_id]
+    rows = old.get_input_embeddings().weight[known]
+    assert torch.allclose(new.get_input_embeddings().weight[first + 1], rows.mean(0), atol=1e-6)
+
+
+def test_a_special_token_that_is_there_is_refused(tmp_path: Path):
+    with pytest.raises(RecipeError, match=r"special_tokens: '\[CLS\]' is a token of this tokenizer already"):
+        extended(tmp_path, WordPiece(), special_tokens=["[CLS]"])
 
 
 @pytest.mark.parametrize("name", ["film", "§"])

@@ -14,8 +14,9 @@ from transformers import AutoTokenizer
 
 from lathe import corpus
 from lathe.core.documents import read_documents
-from lathe.core.errors import DataError
+from lathe.core.errors import DataError, RecipeError
 from lathe.core.recipe import parse
+from lathe.models.pretrained import open_tokenizer
 from lathe.tokenizer import Recipe, run
 from lathe.tokenizer.algorithms import BPE, ByteBPE, Characters, WordPiece, Words, train_tokenizer
 from lathe.tokenizer.distinct import bounded
@@ -60,6 +61,55 @@ def test_the_result_opens_with_transformers_and_gives_the_same_ids(tmp_path: Pat
     config = json.loads((made.path / "tokenizer_config.json").read_text("utf-8"))
     assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
     assert opened("a good film 很好")["input_ids"]
+
+
+OWN = ["<user>", "<|回答|>", "[E1]"]
+
+
+@every_algorithm
+def test_special_tokens_of_ones_own_are_one_token_where_they_are_meant_and_text_elsewhere(tmp_path: Path, algorithm):
+    texts = [f"<user> {text} <|回答|>{n}" for n, text in enumerate(TEXTS)]
+    data = {"train": str(text_file(tmp_path, texts))}
+    values = {"data": data, "algorithm": {"kind": algorithm.kind}, "vocab_size": 300, "special_tokens": OWN}
+    made = run(parse(Recipe, values), tmp_path / "t")
+    opened = AutoTokenizer.from_pretrained(made.path, local_files_only=True)
+    size = len(opened)
+    assert size == made.manifest.scores["vocab_size"] <= 320
+    assert opened.convert_tokens_to_ids(OWN) == list(range(size - 3, size))
+    assert set(OWN) <= set(opened.all_special_tokens)
+    assert json.loads((made.path / "tokenizer_config.json").read_text("utf-8"))["additional_special_tokens"] == OWN
+    meant = opened("".join(OWN) + "film<user>", add_special_tokens=False)["input_ids"]
+    assert [*meant[:3], meant[-1]] == opened.convert_tokens_to_ids([*OWN, "<user>"])
+    assert not set(meant[3:-1]) & set(opened.all_special_ids)
+    assert opened.decode(meant, skip_special_tokens=True).strip() == "film"
+    named = open_tokenizer(made.path).backend_tokenizer.encode_batch(texts, add_special_tokens=False)
+    assert max(max(one.ids) for one in named) < size - 3
+    assert not [piece for piece in opened.get_vocab() if piece not in OWN and any(name in piece for name in OWN)]
+
+
+@every_algorithm
+def test_special_tokens_count_in_the_size(algorithm):
+    texts = [*TEXTS, *(f"word{n} film{n} word{n}" for n in range(200))]
+    size = {"byte_bpe": 320, "unigram": 320, "characters": 24}.get(algorithm.kind, 100)
+    assert len(train_tokenizer(algorithm, texts, size, OWN)) == len(train_tokenizer(algorithm, texts, size)) == size
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([""], "'' is empty or begins or ends with a blank"),
+        (["<a>", " <b>"], "' <b>' is empty or begins or ends with a blank"),
+        (["<a>", "<b>", "<a>"], "'<a>' is there twice"),
+        (["[CLS]"], r"'\[CLS\]' is a token of this tokenizer already"),
+        (["film"], "'film' is a token of this tokenizer already"),
+        ([f"<{n}>" for n in range(70)], "70 leave too few of 128 pieces"),
+    ],
+)
+def test_special_tokens_that_cannot_be_are_refused(tmp_path: Path, names: list[str], said: str):
+    values = {"data": {"train": str(text_file(tmp_path, [*TEXTS, *["FILM"] * 60]))}, "vocab_size": 128}
+    with pytest.raises(RecipeError, match=f"special_tokens: {said}"):
+        run(parse(Recipe, values | {"special_tokens": names}), tmp_path / "t")
+    assert not (tmp_path / "t").exists()
 
 
 @every_algorithm

@@ -12,9 +12,11 @@ from pydantic import Field
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from lathe.core.errors import RecipeError
 from lathe.core.recipe import recipe
 from lathe.tokenizer.alphabet import inner_characters
 from lathe.tokenizer.parts import DECODER_TOKENS, ENCODER_TOKENS, UNKNOWN, framed_as_bert, in_lists, unspaced_apart
+from lathe.tokenizer.special import add_special, refuse_names, without
 from lathe.tokenizer.unigram import Unigram
 
 ALPHABET_RATIO = 0.5
@@ -184,15 +186,25 @@ AnyAlgorithm: TypeAlias = Annotated[
 ]
 
 
-def train_tokenizer(algorithm: AnyAlgorithm, texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
-    """Learn a vocabulary of at most ``size`` pieces; equal texts give an equal vocabulary."""
-    tokenizer = algorithm.learn(texts, size)
+def train_tokenizer(
+    algorithm: AnyAlgorithm, texts: Sequence[str], size: int, special_tokens: Sequence[str] = ()
+) -> PreTrainedTokenizerFast:
+    """Learn a vocabulary of at most ``size`` tokens, ``special_tokens`` the last; equal texts give an equal one.
+
+    Raises ``RecipeError`` where a special token has the name of a piece, or there is no room for pieces beside them.
+    """
+    refuse_names(special_tokens)
+    if 2 * len(special_tokens) > size:
+        raise RecipeError(f"special_tokens: {len(special_tokens)} leave too few of {size} pieces; raise vocab_size")
+    tokenizer = algorithm.learn(without(texts, special_tokens), size - len(special_tokens))
     inputs = ["input_ids", "attention_mask"]
     if "cls_token" in algorithm.special:
         inputs.insert(1, "token_type_ids")
-    return PreTrainedTokenizerFast(
+    made = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         clean_up_tokenization_spaces=False,
         model_input_names=inputs,
         **algorithm.special,
     )
+    add_special(made, special_tokens)
+    return made

@@ -1,6 +1,6 @@
 """``lathe extend``: a language model gets pieces for the words of a new text, and keeps all it knows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from lathe.models.vocabulary import Parts, never_a_label, rebuild
 from lathe.tokenizer.continued import kind_of, learn_joins, parts_of, with_joins, words_in_pieces
 from lathe.tokenizer.distinct import told
 from lathe.tokenizer.sample import sampled
+from lathe.tokenizer.special import add_special, refuse_names
 from lathe.tokenizer.stage import Data, held_out_sample, measure, save, training_texts
 
 
@@ -31,6 +32,9 @@ class Recipe:
     """Most pieces to add."""
     min_frequency: int = Field(20, ge=2)
     """Fewest occurrences of two neighbouring pieces that are joined to a new one."""
+    special_tokens: tuple[str, ...] = ()
+    """Special tokens of your own to add, such as ["<user>", "<assistant>"]: behind the old tokens, before the new
+    pieces. Their embeddings begin at the mean of the pieces of their names."""
     sample_mb: float = Field(16.0, ge=1)
     """Most megabytes of text to learn from: a sample that depends on the text alone."""
     max_distinct: int = Field(1_000_000, ge=1000)
@@ -38,6 +42,9 @@ class Recipe:
     rarest are left out, which is said."""
     pad_to_multiple_of: int = Field(64, ge=1)
     """The table of embeddings gets a multiple of this many rows."""
+
+    def __post_init__(self) -> None:
+        refuse_names(self.special_tokens)
 
 
 def run(recipe: Recipe, out: Path) -> Bundle:
@@ -52,6 +59,7 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     auto_model = language_model_class(recipe.bundle)
     tokenizer = open_tokenizer(recipe.bundle)
     sample = sampled(training_texts(recipe.data), int(recipe.sample_mb * 1e6))
+    parts = add_named(tokenizer, recipe.special_tokens)
     backend = tokenizer.backend_tokenizer
     kind = kind_of(backend, recipe.bundle)
     cut = words_in_pieces(backend, sample.texts, recipe.max_distinct)
@@ -71,12 +79,21 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     with_joins(backend, kind, joins, tokens).save(str(work.result / "tokenizer.json"))
     extended = open_tokenizer(work.result)
     model = open_model(auto_model, recipe.bundle).model
-    grow(model, parts_of(kind, joins), recipe.pad_to_multiple_of)
+    grow(model, parts | parts_of(kind, joins), recipe.pad_to_multiple_of)
     saved = save_model(model, extended, work.result)
     scores: dict[str, Any] = {"new_pieces": len(joins), "vocab_size": len(extended), "sample": share}
     scores |= {"before": before, "after": measure(extended, held_out)}
     _tell(scores)
     return Manifest(kind="model", stage="extend", scores=scores, runtime=saved)
+
+
+def add_named(tokenizer: Any, names: Sequence[str]) -> dict[int, list[int]]:
+    """Add special tokens; the id of each, and the ids of the old pieces of its name, of all where it has none."""
+    pieces = tokenizer(list(names), add_special_tokens=False)["input_ids"] if names else []
+    old = list(range(len(tokenizer)))
+    add_special(tokenizer, names)
+    known = ([number for number in ids if number != tokenizer.unk_token_id] for ids in pieces)
+    return {tokenizer.convert_tokens_to_ids(name): ids or old for name, ids in zip(names, known, strict=True)}
 
 
 def grow(model: Any, parts: Parts, multiple: int) -> None:

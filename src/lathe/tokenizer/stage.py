@@ -23,6 +23,7 @@ from lathe.tokenizer.distinct import bounded, told
 from lathe.tokenizer.fit import added, fit_by, fit_by_script, random_texts
 from lathe.tokenizer.report import report
 from lathe.tokenizer.sample import Sample, pieces, sampled
+from lathe.tokenizer.special import refuse_names
 
 
 @recipe
@@ -51,6 +52,9 @@ class Recipe:
     """How words become pieces."""
     vocab_size: int = Field(8192, ge=64)
     """Pieces, special tokens included; rounded up by `pad_to_multiple_of`."""
+    special_tokens: tuple[str, ...] = ()
+    """Special tokens of your own, such as ["<user>", "<assistant>"], behind all pieces, also of candidates: never split
+    where they are meant, and ordinary text where a text only names them. They count in `vocab_size`."""
     pad_to_multiple_of: int = Field(64, ge=1)
     """The size is a multiple of this, which matrix products like; 1 takes it as it is."""
     sample_mb: float = Field(16.0, ge=1)
@@ -62,6 +66,9 @@ class Recipe:
     """Others to learn and measure on the same text, side by side in the report; they are kept in ``candidates/``."""
     beside: tuple[Path, ...] = ()
     """Folders of tokenizers that exist, to measure on the same text."""
+
+    def __post_init__(self) -> None:
+        refuse_names(self.special_tokens)
 
 
 def run(recipe: Recipe, out: Path) -> Bundle:
@@ -83,7 +90,7 @@ def make(recipe: Recipe, work: Work) -> Manifest:
     for number, candidate in enumerate(_candidates(recipe)):
         size = rounded(candidate.vocab_size or recipe.vocab_size, recipe.pad_to_multiple_of)
         name = _unlike(f"{candidate.algorithm.kind}-{size}", measures)
-        tokenizer = _learn(candidate.algorithm, sample._replace(texts=learnt.texts), size)
+        tokenizer = _learn(candidate.algorithm, sample._replace(texts=learnt.texts), size, recipe.special_tokens)
         save(tokenizer, work.result if number == 0 else work.result / "candidates" / name)
         measures[name] = measure(tokenizer, held_out)
         _tell(name, measures[name])
@@ -150,6 +157,8 @@ def save(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
     file = folder / "tokenizer_config.json"
     values = json.loads(file.read_text(encoding="utf-8")) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    if "extra_special_tokens" in values:  # as new ones call them and old ones do not open
+        values["additional_special_tokens"] = values.pop("extra_special_tokens")
     file.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -169,9 +178,11 @@ def _unlike(name: str, taken: Mapping[str, Any]) -> str:
     return name if name not in taken else _unlike(f"{name}-{len(taken)}", taken)
 
 
-def _learn(algorithm: AnyAlgorithm, sample: Sample, size: int) -> PreTrainedTokenizerFast:
+def _learn(
+    algorithm: AnyAlgorithm, sample: Sample, size: int, special_tokens: Sequence[str]
+) -> PreTrainedTokenizerFast:
     """Says plainly where the text holds fewer pieces than asked for."""
-    tokenizer = train_tokenizer(algorithm, sample.texts, size)
+    tokenizer = train_tokenizer(algorithm, sample.texts, size, special_tokens)
     if (found := len(tokenizer)) < size:
         say(
             f"{algorithm.kind}: vocab_size {size:,} is too large for {sample.bytes / 1e6:.2f} MB of text, which hold "
