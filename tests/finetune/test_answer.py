@@ -14,7 +14,9 @@ from lathe.core.recipe import parse
 from lathe.evaluate import Recipe as Evaluate
 from lathe.evaluate import run as evaluate
 from lathe.finetune import Recipe, run
-from lathe.inspect.check import Data, check_data
+from lathe.inspect.check import Data
+from lathe.inspect.check import Recipe as Check
+from lathe.inspect.check import run as check
 from lathe.models.pretrained import new_model, save_model
 from lathe.serve.app import build_app
 from lathe.serve.limits import About
@@ -94,7 +96,7 @@ def test_answers_that_are_a_character_off_are_refused_by_line_before_a_model_is_
 
 def test_a_file_of_questions_is_known_by_itself_and_its_contradictions_are_told(tmp_path):
     file = write(tmp_path / "rows.jsonl", [*ROWS, ROWS[0] | {"answers": {"text": ["film"], "answer_start": [8]}}])
-    told = check_data(Data(file=file))
+    told = check(Check(data=Data(file=file)))
     assert told.values["columns"]["context"] == "context"
     assert "1 texts have several answers: lines 1, 5 (different answers)" in told.text
 

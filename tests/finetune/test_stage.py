@@ -151,12 +151,12 @@ def test_memory_is_taken_ahead_for_weights_gradients_moments_and_layers_but_not_
 
 
 def test_a_score_that_is_no_number_is_never_the_best_and_none_at_all_is_an_error(recipe, tmp_path, monkeypatch):
-    evaluate, scores = training.score, iter([math.nan, 0.5, math.nan])
+    evaluate, scores = training.validated, iter([math.nan, 0.5, math.nan])
 
     def scored(predictor, examples):
         return evaluate(predictor, examples) | {"accuracy": next(scores, math.nan)}
 
-    monkeypatch.setattr(training, "score", scored)
+    monkeypatch.setattr(training, "validated", scored)
     train = {"max_steps": 3, "eval_steps": 1}
     assert run(recipe(train=train), tmp_path / "out").manifest.scores["best_step"] == 2
     with pytest.raises(LatheError, match="validation accuracy: no evaluation found a number"):

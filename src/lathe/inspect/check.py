@@ -17,9 +17,8 @@ from lathe.inspect.kinds import Kind, kind_of
 from lathe.inspect.recipes import check_recipe
 from lathe.inspect.suspicions import Finding, balance, empty_answers, lengths, look
 from lathe.inspect.view import drawn, views
-from lathe.models.pretrained import check_folder, open_config, open_tokenizer
+from lathe.models.pretrained import check_folder, longest_input, open_config, open_tokenizer
 from lathe.tasks import AnyTask
-from lathe.tasks.encoding import longest_input
 from lathe.tasks.examples import encode, resolve
 
 SHOWN_BAD = 5
