@@ -13,6 +13,7 @@ from transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    BartConfig,
     PreTrainedTokenizerFast,
 )
 
@@ -48,7 +49,7 @@ def task_of(head, inputs, targets, outputs=()):
 
 def seen(task, tokenizer):
     (view,) = views(task, [{"input_ids": [1]}], row_keys("file", 1), tokenizer)
-    return view["windows"][0]
+    return view["parts"][0]
 
 
 def ids(tokenizer, text):
@@ -58,7 +59,7 @@ def ids(tokenizer, text):
 def test_tags_stand_below_their_pieces_without_a_model_being_loaded(tmp_path, base):
     told = check(tmp_path, [{"text": "in Paris 北京", "spans": [[3, 8, "LOC"], [9, 11, "LOC"]]}], base=str(base))
     (example,) = told.values["examples"]
-    (sequence,) = example["windows"][0]["sequences"]
+    (sequence,) = example["parts"][0]["sequences"]
     assert sequence["pieces"] == ["[CLS]", "in", "Paris", "北", "京", "[SEP]"]
     assert sequence["places"] == {"labels": [None, "O", "B-LOC", "B-LOC", "I-LOC", None]}
     assert "         [CLS] in Paris 北    京    [SEP]\n  labels ·     O  B-LOC B-LOC I-LOC ·" in told.text
@@ -68,7 +69,7 @@ def test_tags_stand_below_their_pieces_without_a_model_being_loaded(tmp_path, ba
 def test_columns_are_as_wide_as_a_terminal_shows_them():
     pieces = ["北", "film", "京"] * 30
     view = {
-        "windows": [{"sequences": [{"pieces": pieces, "places": {"labels": ["B-x"] * 90}}], "targets": {}}],
+        "parts": [{"sequences": [{"pieces": pieces, "places": {"labels": ["B-x"] * 90}}], "targets": {}}],
         "truncated": 0,
     }
     first, second = [line for line in drawn(view, "line 1")][1:3]
@@ -90,10 +91,10 @@ def test_windows_are_shown_one_after_the_other(tokenizer):
     windows = [{"input_ids": ids(tokenizer, text), "pieces": [1], "tags": [0]} for text in ("film", "plot", "in", "is")]
     task = Tag(labels=("LOC",))
     (view,) = views(task, [{"windows": windows, "truncated": 0}], row_keys("file", 1), tokenizer)
-    assert [window["sequences"][0]["pieces"][1] for window in view["windows"]] == ["film", "plot", "in", "is"]
+    assert [window["sequences"][0]["pieces"][1] for window in view["parts"]] == ["film", "plot", "in", "is"]
     lines = list(drawn(view, "line 1"))
-    assert "line 1, window 2 of 4: 3 tokens" in lines
-    assert lines[-1] == "  ... and 1 more windows"
+    assert "line 1, part 2 of 4: 3 tokens" in lines
+    assert lines[-1] == "  ... and 1 more parts"
 
 
 def test_every_choice_is_a_sequence(tokenizer):
@@ -141,6 +142,39 @@ def test_bytes_are_shown_as_the_characters_they_are():
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="Ġ")
     task = task_of(AutoModelForCausalLM, [[4, 2, 1]], {})
     assert seen(task, tokenizer)["sequences"][0]["pieces"] == ["▁f", "æ", "f"]
+
+
+BY_TASK = [
+    ({"premise": "film", "hypothesis": "plot", "label": "x"}, "classify", ["film", "[SEP]", "plot"], "x"),
+    ({"text": "film", "labels": ["x", "y"]}, "multilabel", ["film"], ["x", "y"]),
+    ({"text": "film", "score": 2.5}, "score", ["film"], 0.0),
+    ({"text": "film", "choices": ["good", "bad"], "label": 1}, "choose", ["film", "[SEP]", "good"], 1),
+]
+
+
+@pytest.mark.parametrize(("row", "kind", "pieces", "target"), BY_TASK, ids=[kind for _, kind, _, _ in BY_TASK])
+def test_rows_of_other_tasks_are_seen_as_they_are_learnt(tmp_path, base, row, kind, pieces, target):
+    other = {"x": "y"}.get(row.get("label"), row.get("label"))
+    told = check(tmp_path, [row, row | ({"label": other} if "label" in row else {})], base=str(base))
+    (part,) = told.values["examples"][0]["parts"]
+    assert told.values["task"]["kind"] == kind
+    assert part["sequences"][0]["pieces"] == ["[CLS]", *pieces, "[SEP]"]
+    assert part["targets"]["labels"] == target
+
+
+def test_each_target_of_a_source_is_a_part(tmp_path, tokenizer):
+    config = BartConfig(
+        vocab_size=len(tokenizer), d_model=8, encoder_layers=1, decoder_layers=1, encoder_attention_heads=1,
+        decoder_attention_heads=1, encoder_ffn_dim=8, decoder_ffn_dim=8, max_position_embeddings=32,
+    )  # fmt: skip
+    config.save_pretrained(tmp_path / "bart")
+    tokenizer.save_pretrained(tmp_path / "bart")
+    (tmp_path / "bart" / "model.safetensors").write_bytes(b"never opened")
+    row = {"source": "good film", "target": ["great film", "great plot"]}
+    told = check(tmp_path, [row], base=str(tmp_path / "bart"))
+    parts = told.values["examples"][0]["parts"]
+    assert [part["targets"]["labels"][1:3] for part in parts] == [["great", "film"], ["great", "plot"]]
+    assert parts[0]["sequences"][0]["pieces"] == ["[CLS]", "good", "film", "[SEP]"]
 
 
 def test_a_task_for_which_the_rows_are_not_meant_says_so(tmp_path):

@@ -21,7 +21,6 @@ from lathe.core.recipe import dump, recipe
 from lathe.core.report import say
 from lathe.core.types import Symbols, lengths_of, pieces_of
 from lathe.core.work import Work, run_together
-from lathe.finetune.origin import Origin
 from lathe.models import AnyModel
 from lathe.models.baselines import BASELINES
 from lathe.models.pretrained import (
@@ -34,6 +33,7 @@ from lathe.models.pretrained import (
 from lathe.tasks import AnyTask
 from lathe.tasks.examples import Examples, encode, evaluate, hold_out, read_tables, resolve, use_of
 from lathe.tasks.forward import task_forward
+from lathe.tasks.origin import Origin
 from lathe.tasks.training import TaskTrain, course_of, score, steps_between, train_on, tuned, watched_of
 
 

@@ -12,14 +12,15 @@ from lathe.core.data import Columns, Table, describe, keys, labels, load, warnin
 from lathe.core.errors import RecipeError
 from lathe.core.recipe import dump, recipe
 from lathe.core.report import Told
-from lathe.core.types import lengths_of, pieces_of
+from lathe.core.types import lengths_of, lessons_of
 from lathe.inspect.kinds import Kind, kind_of
 from lathe.inspect.recipes import check_recipe
 from lathe.inspect.suspicions import Finding, balance, empty_answers, lengths, look
 from lathe.inspect.view import drawn, views
-from lathe.models.pretrained import check_folder, longest_input, open_config, open_tokenizer
+from lathe.models.pretrained import longest_input
 from lathe.tasks import AnyTask
 from lathe.tasks.examples import encode, resolve
+from lathe.tasks.origin import Origin
 
 SHOWN_BAD = 5
 
@@ -138,11 +139,10 @@ def _seen(recipe: Recipe, looked: Looked) -> tuple[dict[str, Any], list[str]]:
     tables = {"train": table} | ({} if looked.other is None else {"test": looked.other})
     if recipe.base is None:
         return {"task": dump(resolve(task, tables, task.max_length or 512))}, []
-    check_folder(recipe.base)
-    tokenizer = open_tokenizer(recipe.base)
-    task = resolve(task, tables, longest_input(tokenizer, open_config(recipe.base)))
+    tokenizer, config = Origin(recipe.base, None, None).read(task)
+    task = resolve(task, tables, longest_input(tokenizer, config))
     examples = encode(table, task, tokenizer)
-    counts = lengths_of([piece for row in examples.encoded for piece in pieces_of(row)])
+    counts = lengths_of([piece for row in examples.encoded for piece in lessons_of(row)])
     spread = {name: int(np.percentile(counts, at)) for name, at in (("median", 50), ("p95", 95), ("longest", 100))}
     values = {
         "task": dump(task),

@@ -11,28 +11,26 @@ from rich.cells import cell_len
 from torch import Tensor
 
 from lathe.core.keyed import Seeds
-from lathe.core.types import IGNORE, Batch, Encoded, Symbols, pieces_of
+from lathe.core.types import IGNORE, Batch, Encoded, Symbols, lessons_of
 from lathe.tasks import AnyTask
 
 WIDTH = 100  # columns of a terminal
-SHOWN_WINDOWS = 3
+SHOWN_PARTS = 3
 NOTHING = "·"  # is to be learnt at a place
 
 Json: TypeAlias = dict[str, Any]
 
 
 def views(task: AnyTask, encoded: Sequence[Encoded], keys: Seeds, tokenizer: Any) -> list[Json]:
-    """Of each row its windows as plain values, and how many tokens are cut off.
+    """Of each row the parts it is learnt in (windows, targets, ...) as plain values, and how many tokens are cut off.
 
-    A window has ``sequences`` (one, or one for each choice), of each its ``pieces`` and what stands at their
+    A part has ``sequences`` (one, or one for each choice), of each its ``pieces`` and what stands at their
     ``places``, and ``targets``: what is to be learnt of the whole.
     """
     view, symbols = _View(task, tokenizer), Symbols.of(tokenizer)
     return [
         {
-            "windows": [
-                view.window(task.collate([piece], keys[place : place + 1], symbols)) for piece in pieces_of(row)
-            ],
+            "parts": [view.part(task.collate([piece], keys[place : place + 1], symbols)) for piece in lessons_of(row)],
             "truncated": row.get("truncated", 0),
         }
         for place, row in enumerate(encoded)
@@ -44,7 +42,7 @@ class _View:
     task: AnyTask
     tokenizer: Any
 
-    def window(self, batch: Batch) -> Json:
+    def part(self, batch: Batch) -> Json:
         ids, mask = batch.inputs["input_ids"], batch.inputs["attention_mask"]  # [1, T], or [choices, 1, T]
         length = ids.shape[-1]
         shown = {name: tensor for name, tensor in self._beside(batch) if tensor.shape == ids.shape}
@@ -78,7 +76,7 @@ class _View:
         return [None if value == IGNORE else self._named(value) for value in values.tolist()]
 
     def _of(self, name: str, tensor: Tensor) -> Any:
-        """What is to be learnt of a whole window: a name, names, a number, a text, or where an answer stands."""
+        """What is to be learnt of a whole part: a name, names, a number, a text, or where an answer stands."""
         values = tensor.flatten().tolist()
         if self._head == "AutoModelForSeq2SeqLM" and name == "labels":
             return self._pieces(tensor[tensor != IGNORE])
@@ -120,17 +118,17 @@ def _is_mask(tensor: Tensor) -> bool:
 
 # ------------------------------------------------------------------------------------------------------ for a terminal
 def drawn(view: Json, name: str) -> Iterator[str]:
-    """The lines of a view: pieces with what stands at their places below them, windows one after the other."""
-    windows = view["windows"]
-    for number, window in enumerate(windows[:SHOWN_WINDOWS], 1):
-        size = sum(len(sequence["pieces"]) for sequence in window["sequences"])
-        part = f", window {number} of {len(windows)}" if len(windows) > 1 else ""
-        learnt = "".join(f"; {target} = {_told(value)}" for target, value in window["targets"].items())
-        yield f"{name}{part}: {size:,} tokens{learnt}"
-        for sequence in window["sequences"]:
+    """The lines of a view: pieces with what stands at their places below them, parts one after the other."""
+    parts = view["parts"]
+    for number, part in enumerate(parts[:SHOWN_PARTS], 1):
+        size = sum(len(sequence["pieces"]) for sequence in part["sequences"])
+        which = f", part {number} of {len(parts)}" if len(parts) > 1 else ""
+        learnt = "".join(f"; {target} = {_told(value)}" for target, value in part["targets"].items())
+        yield f"{name}{which}: {size:,} tokens{learnt}"
+        for sequence in part["sequences"]:
             yield from _aligned(sequence["pieces"], sequence["places"])
-    if len(windows) > SHOWN_WINDOWS:
-        yield f"  ... and {len(windows) - SHOWN_WINDOWS:,} more windows"
+    if len(parts) > SHOWN_PARTS:
+        yield f"  ... and {len(parts) - SHOWN_PARTS:,} more parts"
     if view["truncated"]:
         yield f"  ... {view['truncated']:,} more tokens are cut off"
 
