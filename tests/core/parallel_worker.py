@@ -30,7 +30,7 @@ from lathe.core.learn import Train
 from lathe.core.optim import SGD
 from lathe.core.tokens import TokenFile
 from lathe.models.pretrained import new_model, save_model
-from lathe.tasks import Classify
+from lathe.tasks import Classify, conversations
 
 CUTS = [
     (torch.float64, True, 11),
@@ -140,7 +140,9 @@ def trained(member, dtype, packed, tokens_per_batch):
         max_grad_norm=0.5,
         warmup_ratio=0,
     )
-    steps, _ = run(member, tiny_tokenizer(), model, config, tokens_per_batch, steps=5)
+    tokenizer = tiny_tokenizer()
+    conversations.prepare(tokenizer)
+    steps, _ = run(member, tokenizer, model, config, tokens_per_batch, steps=5)
     return flat(model), steps
 
 
