@@ -64,6 +64,7 @@ CORE = [
         "linear",
         "activations",
         "packing",
+        "layers",
         "tables",
     ],
     *["average", "recompute", "compilation", "muon", "adamw", "optim", "checkpoint", "health"],

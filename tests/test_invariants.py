@@ -2,6 +2,7 @@
 
 import tempfile
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -24,8 +25,10 @@ from lathe.core.predictor import TaskPredictor
 from lathe.core.tagging import join_tokens
 from lathe.core.tokens import TokenFile
 from lathe.core.types import IGNORE, Symbols
+from lathe.finetune.adapt import IA3, BitFit, Full, Lora
 from lathe.generation import Generation
 from lathe.models import T5, Bart, TransformerPreset, XLNet
+from lathe.models.pretrained import Opened
 from lathe.objectives import (
     AnyObjective,
     CausalLM,
@@ -220,6 +223,8 @@ BUILDERS = {
     "intent": intent,
     "answer": answer,
 }
+WAYS = {"bitfit": BitFit(), **({"lora": Lora(), "ia3": IA3()} if find_spec("peft") else {})}
+"""Ways of adapting, tried on some tasks by names such as `tag lora`."""
 TASKS = [
     kind for kind in list(BUILDERS) if kind.partition(" ")[0] in ("classify", "multilabel", "score", "choose", "tag")
 ]
@@ -229,7 +234,10 @@ def electra(bert):
     return ElectraConfig(**{**bert.to_dict(), "embedding_size": 8})
 
 
-@pytest.fixture(params=list(BUILDERS))
+ADAPTED = [f"{task} {way}" for task in ("classify", "multilabel", "score", "choose", "tag") for way in WAYS]
+
+
+@pytest.fixture(params=[*BUILDERS, *ADAPTED])
 def member(request, tokenizer, bert_config, gpt2_config):
     return member_of(request.param, tokenizer, bert_config, gpt2_config)
 
@@ -249,7 +257,8 @@ def member_of(kind, tokenizer, bert_config, gpt2_config):
         "transform": PAIR.config(tokenizer),
         "span_corruption": T5(d_model=16, num_layers=2, num_heads=2, d_ff=32).config(tokenizer),
     }.get(kind, bert_config)
-    objective, rows = BUILDERS[kind](tokenizer)
+    way = WAYS.get(kind.rpartition(" ")[2], Full())
+    objective, rows = BUILDERS[kind if kind in BUILDERS else kind.rpartition(" ")[0]](tokenizer)
     if getattr(objective, "outputs", ()):
         config.num_labels = len(objective.outputs)
 
@@ -258,7 +267,8 @@ def member_of(kind, tokenizer, bert_config, gpt2_config):
         for name in vars(config):
             if name.endswith(("dropout", "dropout_prob", "dropout_rate", "_pdrop")):
                 setattr(config, name, dropout)
-        return objective.auto_model.from_config(config)
+        model = objective.auto_model.from_config(config)
+        return model if way.kind == "full" else way(Opened(model, (), ()), seed=0).model
 
     return Member(objective, rows, build)
 

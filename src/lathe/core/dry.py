@@ -5,9 +5,11 @@ every family, precision and update rule. Only torch's own tensors are seen: what
 and what an allocator cannot use again, comes on top.
 """
 
+import warnings
 import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +61,9 @@ def rehearse(ready: Ready, steps: Sequence[StepBatches]) -> Needs:
         with no_init_weights():  # some are drawn again until all are in a range
             model = ready.auto_model.from_config(ready.shape)
         model.tie_weights()
+        if ready.adapt:
+            with _nothing_moves():
+                ready.adapt(model)
         dry.makes_weights = False
         if ready.config.gradient_checkpointing:
             recompute_layers(model)
@@ -73,7 +78,7 @@ def rehearse(ready: Ready, steps: Sequence[StepBatches]) -> Needs:
         for name, mean in (average.tensors() if average else {}).items():
             if name != UPDATES:
                 dry.ledger.name(mean, AVERAGE)
-        state = State(ready.config.optimizer(model), average=average)
+        state = State(ready.config.optimizers(model), average=average)
         with Flops() as counter:
             learn.train_step(model, ready.course.objective, steps[0], ready.config, ready.course.total, state)
         for step in steps[1:]:
@@ -90,6 +95,19 @@ def rehearse(ready: Ready, steps: Sequence[StepBatches]) -> Needs:
         training_flops=counter.total(),
         tokens=steps[0].tokens,
     )
+
+
+@contextmanager
+def _nothing_moves() -> Iterator[None]:
+    """Within it `Module.to` does nothing: weights without memory are where they should be, and cannot be replaced."""
+    apply = nn.Module._apply
+    nn.Module._apply = lambda module, *_, **__: module  # type: ignore[assignment, method-assign]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a copy of a module asks where its weights lie
+            yield
+    finally:
+        nn.Module._apply = apply  # type: ignore[method-assign]
 
 
 class DryRun(TorchDispatchMode):

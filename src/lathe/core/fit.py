@@ -211,7 +211,7 @@ def _resume(
     model: PreTrainedModel, config: Train, average: Average | None, work: Work, memory: dict[str, Any]
 ) -> State:
     """The state of the newest good checkpoint, or that of a run that begins."""
-    state = State(config.optimizer(model), average=average)
+    state = State(config.optimizers(model), average=average)
     found = checkpoint.newest(work.checkpoints)
     if found is not None:
         learn.restore(model, found, state)

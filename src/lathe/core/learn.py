@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from lathe.core import optim, parallel, profile, tables
 from lathe.core.average import Average
@@ -68,6 +69,10 @@ class Train:
     """Steps between checkpoints; without it one every two minutes."""
     save_total_limit: int = Field(2, ge=1)
     """Checkpoints kept while the run lasts."""
+
+    def optimizers(self, model: PreTrainedModel) -> Optimizers:
+        """The update rules of a model's trainable parameters."""
+        return self.optimizer(model)
 
 
 class BadStep(LatheError):  # noqa: N818 - a step, and what was wrong with it

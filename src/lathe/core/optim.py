@@ -1,7 +1,7 @@
 """Update rules and learning-rate schedules."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
@@ -166,10 +166,21 @@ def groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> Groups:
     ]
 
 
+def at_rates(optimizers: Optimizers, factors: Mapping[nn.Parameter, float]) -> Optimizers:
+    """The same update rules, each parameter at its own share of the learning rate."""
+    for optimizer in optimizers:
+        optimizer.param_groups[:] = [
+            group | {"params": [p for p in group["params"] if factors[p] == factor], "lr_factor": factor}
+            for group in optimizer.param_groups
+            for factor in sorted({factors[p] for p in group["params"]})
+        ]
+    return optimizers
+
+
 def update(optimizer: torch.optim.Optimizer, model: nn.Module, rate: float, factor: float) -> None:
     """One step at learning rate ``rate``, with gradients times ``factor``: that of clipping."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("lr_factor", 1.0)
     kept = tables.kept(model)
     if isinstance(optimizer, OnePassAdamW):
         optimizer.update(factor, kept)

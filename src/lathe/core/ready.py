@@ -37,6 +37,7 @@ class Ready:
     course: Course
     config: Train
     evaluations: Evaluations | None = None
+    adapt: Callable[[PreTrainedModel], object] | None = None  # freezes some of a model or adds to it, as `build` does
 
 
 class Steps:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field
+from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
 from lathe.core import parallel, runtime
@@ -15,12 +16,15 @@ from lathe.core.batches import EncodedRows, StepSize, refuse_sizes
 from lathe.core.bundle import Bundle, Manifest
 from lathe.core.data import Columns, Table, write_quarantine
 from lathe.core.fit import Course, restore_best, settled
+from lathe.core.layers import rate_factors
+from lathe.core.optim import Optimizers, at_rates
 from lathe.core.predictor import TaskPredictor
 from lathe.core.ready import Evaluations, Ready, evaluation_steps
 from lathe.core.recipe import dump, recipe
 from lathe.core.report import say
 from lathe.core.types import Symbols, lengths_of, pieces_of
 from lathe.core.work import Work, run_together
+from lathe.finetune.adapt import ADAPTER, Adapted, AnyAdaptation, Full, check, told
 from lathe.models import AnyModel
 from lathe.models.baselines import BASELINES
 from lathe.models.pretrained import (
@@ -55,6 +59,12 @@ class Data:
 class FinetuneTrain(TaskTrain):
     learning_rate: float = Field(2e-4, gt=0)
     """Highest learning rate."""
+    layer_decay: float | None = Field(None, gt=0, le=1)
+    """Each layer learns at this share of the rate of the one above it, and the top one at this share of the head's."""
+
+    def optimizers(self, model: PreTrainedModel) -> Optimizers:
+        optimizers = self.optimizer(model)
+        return optimizers if self.layer_decay is None else at_rates(optimizers, rate_factors(model, self.layer_decay))
 
 
 @recipe
@@ -69,6 +79,8 @@ class Recipe:
     """The labelled rows."""
     task: AnyTask
     """What the rows mean."""
+    adapt: AnyAdaptation = Full()
+    """Which weights are trained: all of them, some, or those of a small adapter."""
     train: FinetuneTrain = FinetuneTrain()
     """How to train."""
 
@@ -96,8 +108,8 @@ class Inputs:
 
 
 def ahead(recipe: Recipe) -> int:
-    """Bytes that a run takes while it reads its files."""
-    return _origin(recipe).training_bytes(recipe.train.batch_size)
+    """Bytes that a run takes while it reads its files; where few weights are trained it does not pay."""
+    return _origin(recipe).training_bytes(recipe.train.batch_size) if recipe.adapt.kind == "full" else 0
 
 
 def prepare(recipe: Recipe, work: Work) -> Ready:
@@ -108,10 +120,11 @@ def prepare(recipe: Recipe, work: Work) -> Ready:
     return Ready(
         inputs.task.auto_model,
         shape,
-        lambda: _open(recipe, inputs).model,
+        lambda: recipe.adapt(_open(recipe, inputs), recipe.train.seed).model,
         course,
         recipe.train,
         _evaluations(recipe, inputs, course),
+        lambda model: recipe.adapt(Opened(model, _origin(recipe).absent(model), ()), recipe.train.seed),
     )
 
 
@@ -121,10 +134,13 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     with runtime.memory_ahead(ahead(recipe)):
         inputs = _read(recipe, work)
     opened = _open(recipe, inputs)
-    size = f"{opened.model.config.model_type}, {opened.model.num_parameters():,} parameters"
+    adapted = recipe.adapt(opened, recipe.train.seed)
+    size = f"{opened.model.config.model_type}, {told(opened.model)}"
     say(f"{recipe.base or 'a new model'}: {size}; new weights: {summary(opened.new) or 'none'}")
-    task, scores = _train(settled(recipe.train, work), inputs, opened.model, work)
-    saved = save_model(opened.model, inputs.tokenizer, work.result)
+    task, scores = _train(settled(recipe.train, work), inputs, adapted, work)
+    saved = save_model(adapted.merged(_some(inputs)), inputs.tokenizer, work.result)
+    if getattr(recipe.adapt, "keep_adapter", False):
+        adapted.save_adapter(work.result / ADAPTER)
     used = tuple(use_of(table) for table in inputs.tables.values())
     return Manifest(kind="model", stage="finetune", task=dump(task), data=used, scores=scores, runtime=saved)
 
@@ -133,6 +149,7 @@ def _read(recipe: Recipe, work: Work) -> Inputs:
     """All that can be wrong with files is found before a model is loaded."""
     runtime.set_up()
     tokenizer, config = _origin(recipe).read(recipe.task)
+    check(recipe.adapt, config, is_new=recipe.base is None)
     files = {"train": recipe.data.train, "validation": recipe.data.validation, "test": recipe.data.test}
     tables = read_tables(files, recipe.task, recipe.data.columns)
     bad = [bad for table in tables.values() for bad in table.bad]
@@ -177,13 +194,20 @@ def _predictor(inputs: Inputs, model: PreTrainedModel, config: FinetuneTrain) ->
     return TaskPredictor(inputs.task, inputs.tokenizer, forward)
 
 
-def _train(config: FinetuneTrain, inputs: Inputs, model: PreTrainedModel, work: Work) -> tuple[AnyTask, dict[str, Any]]:
+def _some(inputs: Inputs) -> Mapping[str, Tensor]:
+    """A few rows of training as the model sees them."""
+    rows = inputs.source.rows[:8]
+    batch = inputs.task.collate(rows, np.zeros(len(rows), np.uint64), Symbols.of(inputs.tokenizer))
+    return batch.to(runtime.device()).inputs
+
+
+def _train(config: FinetuneTrain, inputs: Inputs, adapted: Adapted, work: Work) -> tuple[AnyTask, dict[str, Any]]:
     """Train, keep the best model by the task's first metric, and score it; the task with what validation chose."""
-    splits = inputs.splits
+    splits, model = inputs.splits, adapted.model
     predictor = _predictor(inputs, model, config)
     taken = train_on(inputs.task, inputs.source, model, predictor, splits["validation"], config, work)
     if taken["best_step"] != taken["steps"]:
-        save_model(model, inputs.tokenizer, work.result / "last")
+        save_model(adapted.merged(_some(inputs)), inputs.tokenizer, work.result / "last")
         restore_best(work, model)
     predictor = tuned(predictor, splits["validation"])
     return predictor.task, _final_scores(predictor.task, predictor, splits) | taken

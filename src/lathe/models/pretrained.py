@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -175,6 +176,39 @@ def with_head(config: PretrainedConfig, outputs: Sequence[str], pad: int | None)
         config.id2label = dict(enumerate(outputs))
         config.label2id = {name: index for index, name in enumerate(outputs)}
     return config
+
+
+def head_modules(opened: Opened) -> list[str]:
+    """Names of the modules that have to be trained whatever else is frozen: the task's head, and what is drawn anew.
+
+    A vocabulary head that the folder has is no head of a task.
+    """
+    model = opened.model
+    words, within = model.get_output_embeddings(), {id(p) for p in model.base_model.parameters()}
+
+    def is_head(child: nn.Module) -> bool:
+        own = [id(parameter) for parameter in child.parameters()]
+        return bool(own) and within.isdisjoint(own) and not any(module is words for module in child.modules())
+
+    heads = [name for name, child in model.named_children() if is_head(child)]
+    drawn = dict.fromkeys(name.rpartition(".")[0] for name in opened.new)
+    return heads + [name for name in drawn if name.partition(".")[0] not in heads]
+
+
+def absent(model: PreTrainedModel, folder: Path) -> tuple[str, ...]:
+    """Weights of ``model`` that a folder has not, by their names alone: about what `open_model` will find."""
+    there: set[str] = set()
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "pt") as tensors:
+            there |= {_bare(name, model) for name in tensors.keys()}  # noqa: SIM118 - it is no mapping
+    tied = set(getattr(model, "all_tied_weights_keys", None) or ())
+    return tuple(name for name, _ in model.named_parameters() if name not in tied and _bare(name, model) not in there)
+
+
+def _bare(name: str, model: PreTrainedModel) -> str:
+    """Without the prefix that a model's body has below a head; norms by their name of today."""
+    renamed = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+    return renamed.removeprefix(f"{model.base_model_prefix}.")
 
 
 def language_model_class(folder: Path) -> Any:

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from transformers import AutoModelForCausalLM, PretrainedConfig
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from lathe.core.errors import RecipeError
 from lathe.core.types import Symbols
 from lathe.models import AnyModel
 from lathe.models.pretrained import (
     Opened,
+    absent,
     check_folder,
     new_model,
     open_config,
@@ -72,6 +73,10 @@ class Origin:
             return open_model(task.auto_model, self.base, task.outputs, seed, pad)
         model = new_model(task.auto_model, with_head(shape, task.outputs, pad), seed)
         return Opened(model, ("all",), ())
+
+    def absent(self, model: PreTrainedModel) -> tuple[str, ...]:
+        """Names of the weights that are drawn anew, before any is read."""
+        return absent(model, self.base) if self.base is not None else ("all",)
 
     @property
     def folder(self) -> Path:
