@@ -101,7 +101,7 @@ def rehearse(ready: Ready, steps: Sequence[StepBatches]) -> Needs:
 def _nothing_moves() -> Iterator[None]:
     """Within it `Module.to` does nothing: weights without memory are where they should be, and cannot be replaced."""
     apply = nn.Module._apply
-    nn.Module._apply = lambda module, *_, **__: module  # type: ignore[assignment, method-assign]
+    nn.Module._apply = lambda module, *_, **__: module  # type: ignore[method-assign]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a copy of a module asks where its weights lie
