@@ -24,6 +24,7 @@ VERBS = {
     "extend": Verb("lathe.tokenizer.extend", "give a language model pieces for the words of a new text", ("bundle",)),
     "pretrain": Verb("lathe.pretrain", "train a language model, from scratch or continued", together=True),
     "ngram": Verb("lathe.pretrain.ngram", "count an n-gram language model: the baseline of networks"),
+    "vectors": Verb("lathe.pretrain.vectors", "learn a vector for each word, from the words around it"),
     "mix": Verb(
         "lathe.pretrain.mixture", "join a network and an n-gram model of its tokenizer into one", ("network", "ngram")
     ),

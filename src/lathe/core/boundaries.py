@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
 from lathe.core.errors import LatheError
@@ -29,6 +30,7 @@ _ABBREVIATION = re.compile(
     r"|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\.$"
 )
 _REACH = 16  # characters before a full stop in which an abbreviation is sought
+_SPACED_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _UNSPACED_RUN = re.compile(rf"{UNSPACED_CLASS}+")
 
 
@@ -65,6 +67,20 @@ def unspaced_runs(text: str, segmenter: Segmenter) -> Iterator[tuple[int, int, l
             starts.append(at)
             at += len(word)
         yield run.start(), run.end(), starts
+
+
+def words_of(text: str, segmenter: Segmenter) -> list[str]:
+    """Words of letters and digits, an apostrophe inside one with them; no marks.
+
+    >>> words_of("Isn't BERT 很好, snake_case?", "characters")
+    ["Isn't", 'BERT', '很', '好', 'snake', 'case']
+    """
+    found, at = [], 0
+    for start, end, starts in unspaced_runs(text, segmenter):
+        found += _SPACED_WORD.findall(text, at, start)
+        found += (text[first:last] for first, last in pairwise([*starts, end]))
+        at = end
+    return found + _SPACED_WORD.findall(text, at)
 
 
 def _ends(text: str, end: re.Match[str], start: int) -> bool:

@@ -51,7 +51,7 @@ class Ancestor:
 
 @recipe
 class Manifest:
-    kind: Literal["model", "corpus", "tokenizer", "tokens", "report"]
+    kind: Literal["model", "corpus", "tokenizer", "tokens", "report", "vectors"]
     stage: str
     recipe: dict[str, Any] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
