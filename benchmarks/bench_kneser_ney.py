@@ -91,7 +91,8 @@ def scoring(peer: Path, folder: Path, texts: list[str], to_score: list[str], rou
 def words_a_second(texts: list[str], work) -> float:
     started_s = time.perf_counter()
     work()
-    return sum(map(count, texts)) / (time.perf_counter() - started_s)
+    seconds = time.perf_counter() - started_s
+    return sum(map(count, texts)) / seconds
 
 
 def read_texts(words: int) -> list[str]:

@@ -95,7 +95,7 @@ def set_up() -> torch.device:
     torch.set_num_threads(max(1, cores() // launch().local_ranks))
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a quarter of a step's time
-    _tuned_libc()
+    keep_memory()
     return device()
 
 
@@ -218,6 +218,11 @@ def _product_seconds(dtype: torch.dtype) -> float:
         a @ b
         best = min(best, time.perf_counter() - started_s)
     return best
+
+
+def keep_memory() -> None:
+    """From here on this process keeps freed memory for itself, and its heap grows in huge pages."""
+    _tuned_libc()
 
 
 @contextmanager

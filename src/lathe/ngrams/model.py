@@ -19,7 +19,7 @@ from lathe.core.errors import BundleError
 from lathe.core.native import library
 from lathe.core.native.ngrams import Index
 from lathe.core.recipe import dump, parse
-from lathe.core.runtime import cores
+from lathe.core.runtime import cores, keep_memory
 from lathe.ngrams.counts import Counts, count
 from lathe.ngrams.kneser_ney import Smoothed, estimate
 from lathe.ngrams.units import BOS, BREAK, TOKENIZER, AnyUnits, Encode, Ids, Lengths, Pieces, batches
@@ -70,6 +70,7 @@ class NGramModel:
     @classmethod
     def learn(cls, texts: Iterable[str], order: int, units: AnyUnits) -> Self:
         """Of all n-grams of the texts, up to ``order`` words."""
+        keep_memory()  # fresh pages take as long as the counting
         vocabulary, stream = units.learn(texts)
         counts = count(stream, order, len(vocabulary))
         return cls.of_counts(units, vocabulary, counts, estimate(counts))

@@ -13,6 +13,7 @@ from lathe.core.documents import Split, read_texts, splits_of
 from lathe.core.errors import DataError
 from lathe.core.recipe import recipe
 from lathe.core.report import say
+from lathe.core.runtime import keep_memory
 from lathe.core.work import Work, run_stage
 from lathe.ngrams import AnyUnits, NGramModel, Words, count, estimate, write_arpa
 from lathe.ngrams.units import BOS
@@ -57,6 +58,7 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
 
 
 def _learn(recipe: Recipe) -> tuple[NGramModel, dict[str, Any]]:
+    keep_memory()
     vocabulary, stream = recipe.units.learn(read_texts(recipe.data.train))
     texts = int((stream == BOS).sum())
     if len(stream) == 2 * texts:
