@@ -93,6 +93,12 @@ def test_a_prompt_keeps_what_stands_before_a_text_and_loses_what_ends_it(decoder
     assert decoder.ends == {SEP}
 
 
+def test_the_name_of_a_special_token_is_text_unless_it_is_asked_for(generator):
+    for options, count in ((Generation(), 0), (Generation(special_tokens=True), 1)):
+        ids = generator.read("the [MASK] film", options, Counter()).ids
+        assert ids.count(generator.tokenizer.mask_token_id) == count
+
+
 def test_prompt_and_answer_make_one_text(decoder):
     (answer,) = decoder(["the film"], Generation(max_new_tokens=3))
     assert answer.text.startswith(" ")

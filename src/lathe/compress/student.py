@@ -104,7 +104,7 @@ def check_same_tokens(teacher: Any, student: Path, texts: Sequence[str]) -> None
     if other.get_vocab() != teacher.get_vocab():
         sizes = f"{len(other):,} tokens, the teacher {len(teacher):,}"
         raise RecipeError(f"student.path: {student}: has another vocabulary than the teacher ({sizes}); {way}")
-    own, theirs = (tokenizer(list(texts))["input_ids"] for tokenizer in (teacher, other))
+    own, theirs = (tokenizer(list(texts), split_special_tokens=True)["input_ids"] for tokenizer in (teacher, other))
     if text := next((text for text, a, b in zip(texts, own, theirs, strict=True) if a != b), None):
         raise RecipeError(f"student.path: {student}: cuts {text[:80]!r} into other tokens than the teacher; {way}")
 

@@ -74,7 +74,8 @@ class Generator:
         """``seen`` counts the prompts before it: the same prompt draws anew. Raises ``RowError``."""
         seen[text] += 1
         clean = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate is in no vocabulary
-        ids = tuple(self.tokenizer.encode(clean, add_special_tokens=self.has_encoder))
+        names = {"split_special_tokens": not options.special_tokens}
+        ids = tuple(self.tokenizer.encode(clean, add_special_tokens=self.has_encoder, **names))
         if not self.has_encoder:  # what stands after a text ends it: a decoder goes on, so only what stands before
             ids = (*self._frame.before, *ids) or self._start
         if not ids:

@@ -51,6 +51,8 @@ class Generation:
 
     decoding: AnyDecoding = Greedy()
     """How each token is chosen."""
+    special_tokens: bool = False
+    """Whether the name of a special token in a prompt, ``<extra_id_0>`` say, is that token; else it is text."""
     max_new_tokens: int = Field(128, ge=1)
     """Most tokens of an answer; less where the model has room for less."""
     repetition_penalty: float = Field(1.0, gt=0)

@@ -25,12 +25,14 @@ class Tokens:
 def tokenize(texts: Sequence[str], tokenizer: Any, max_length: int | None) -> list[Tokens]:
     """Tokenize with special tokens, at most ``max_length`` pieces each.
 
-    A lone surrogate, which no tokenizer takes, becomes U+FFFD: one code point for one, so offsets stay true.
+    A lone surrogate, which no tokenizer takes, becomes U+FFFD: one code point for one, so offsets stay true. What
+    stands in a text is text: the name of a special token, too.
     """
     check_fast(tokenizer)
     if not texts:
         return []
-    encoded = tokenizer([*map(without_surrogates, texts)], truncation=max_length is not None, max_length=max_length)
+    options = {"truncation": max_length is not None, "max_length": max_length, "split_special_tokens": True}
+    encoded = tokenizer([*map(without_surrogates, texts)], **options)
     return [_tokens(one) for one in encoded.encodings]
 
 
