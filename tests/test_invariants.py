@@ -20,7 +20,7 @@ from lathe.core.data import Message
 from lathe.core.keyed import row_keys
 from lathe.core.learn import State, Train, restore, saved_tensors, train
 from lathe.core.optim import SGD, AdamW
-from lathe.core.predictions import Span
+from lathe.core.predictions import Relation, Span
 from lathe.core.predictor import TaskPredictor
 from lathe.core.tagging import join_tokens
 from lathe.core.tokens import TokenFile
@@ -45,7 +45,19 @@ from lathe.objectives import (
 from lathe.objectives.masking import Words
 from lathe.objectives.pairs import MaskedPairs
 from lathe.runtimes.eager import torch_forward
-from lathe.tasks import AnswerQuestion, AnyTask, Chat, Choose, Classify, Intent, MultiLabel, Score, Tag, Transform
+from lathe.tasks import (
+    AnswerQuestion,
+    AnyTask,
+    Chat,
+    Choose,
+    Classify,
+    Intent,
+    MultiLabel,
+    Relate,
+    Score,
+    Tag,
+    Transform,
+)
 from lathe.tasks.conversations import prepare
 from lathe.tasks.examples import Examples
 
@@ -185,6 +197,26 @@ def intent(_):
     return Intent(labels=("find", "play", "slot:LOC", "slot:PER")), rows
 
 
+def relate(entities):
+    """Entities of Chinese and English texts, nested ones, several relations, and none."""
+
+    def build(_):
+        _, tagged = tag(_)
+        rows = [{"text": row["text"], "spans": row["spans"], "relations": ()} for row in tagged]
+        film, paris, china = Span(6, 10, "ART"), Span(14, 19, "LOC"), Span(0, 1, "LOC")
+        rows[0] |= {"spans": (film, paris), "relations": (Relation(film, paris, "in"), Relation(paris, film, "of"))}
+        whole = Span(0, 2, "LOC")
+        rows[1] |= {"spans": (china, whole, Span(3, 4, "ART")), "relations": (Relation(china, whole, "in"),)}
+        rows[4] |= {
+            "text": f"{'good film ' * 9}not in Paris 北京",
+            "spans": (Span(97, 102, "LOC"), Span(103, 105, "LOC")),
+        }
+        find = {"labels": ("in", "of", "entity:ART", "entity:LOC"), "stride": 4} if entities == "find" else {}
+        return Relate(**{"labels": ("in", "of"), "max_length": 20, "entities": entities} | find), rows
+
+    return build
+
+
 def answer(_):
     contexts = [
         ("a great film in Paris", "Paris"),
@@ -221,6 +253,8 @@ BUILDERS = {
     "tag": tag,
     "transform": transform,
     "intent": intent,
+    "relate": relate("given"),
+    "relate find": relate("find"),
     "answer": answer,
 }
 WAYS = {"bitfit": BitFit(), **({"lora": Lora(), "ia3": IA3()} if find_spec("peft") else {})}
@@ -246,6 +280,7 @@ def member(request, tokenizer, bert_config, gpt2_config):
 def member_of(kind, tokenizer, bert_config, gpt2_config):
     tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
     tokenizer.add_special_tokens({"extra_special_tokens": [f"<extra_id_{i}>" for i in range(8)]})
+    tokenizer.add_tokens([*"@#*"])
     size = len(tokenizer)
     bert_config.vocab_size = gpt2_config.vocab_size = size
     config = {
@@ -314,7 +349,7 @@ def in_precision(model, dtype):
 
 def test_a_mean_of_means_would_have_been_wrong(member, tokenizer):
     """The rows hold different numbers of items, so that the test of the cut can fail."""
-    if member.objective.kind in ("answer", "classify", "multilabel", "score", "choose", "simcse"):
+    if member.objective.kind in ("answer", "classify", "multilabel", "relate", "score", "choose", "simcse"):
         pytest.skip("as many items in each row: both means agree")
     model, symbols = member.build().eval(), Symbols.of(tokenizer)
     source = member.source(tokenizer)
@@ -391,7 +426,7 @@ def test_it_learns_a_handful_of_rows_by_heart(member, tokenizer):
 
 def test_the_loss_is_hugging_faces(member, tokenizer):
     """Parity at 1e-5 in float32: the same batch through the model's own loss."""
-    without = ("answer", "intent", "replaced", "simcse", "choose")
+    without = ("answer", "intent", "relate", "replaced", "simcse", "choose")
     if member.objective.kind in without or getattr(member.objective, "class_weights", None):
         pytest.skip("transformers has no loss for it; a reference is in tests/objectives or tests/tasks")
     model, source = member.build().eval(), member.source(tokenizer)

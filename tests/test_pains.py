@@ -19,7 +19,7 @@ from lathe.core.types import IGNORE, Symbols
 from lathe.generation import Generation
 from lathe.models.pretrained import new_model, open_model, open_tokenizer, save_model
 from lathe.runtimes.eager import torch_forward
-from lathe.tasks import AnswerQuestion, Chat, Choose, Classify, MultiLabel, Tag, Transform
+from lathe.tasks import AnswerQuestion, Chat, Choose, Classify, MultiLabel, Relate, Tag, Transform
 from lathe.tasks.conversations import prepare
 
 
@@ -291,3 +291,25 @@ def test_the_same_question_is_answered_otherwise_in_another_batch(tokenizer, ber
         (alone,) = predictor([row])
         assert (alone.start, alone.end) == (together.start, together.end)
         assert alone.score == pytest.approx(together.score, abs=1e-5)
+
+
+# ---------------------------------------------------------------------------------------------------------- relations
+def test_unlabelled_pairs_are_left_out_of_training_and_every_pair_has_a_relation(tokenizer):
+    """dygiepp #34 and scripts for marked pairs alone: nothing teaches that two entities may have nothing to do."""
+    tokenizer.add_tokens([*"@#*"])
+    film, paris = Span(0, 4, "ART"), Span(8, 13, "LOC")
+    row = {"text": "film or Paris", "spans": (film, paris), "relations": ()}
+    (encoded,) = Relate(labels=("in",)).encode([row], tokenizer)
+    assert [piece["golds"] for piece in encoded["windows"]] == [(0,), (0,)]
+
+
+def test_a_text_that_holds_the_marks_marks_something(tokenizer):
+    """Scripts that look for their markers in the text find the first ones, whoever wrote them."""
+    tokenizer.add_tokens([*"@#*"])
+    text = "@ film # in @ Paris #"
+    film, paris = Span(2, 6, "ART"), Span(14, 19, "LOC")
+    row = {"text": text, "spans": (film, paris), "pairs": ((film, paris),), "relations": ()}
+    (encoded,) = Relate(labels=("in",)).encode([row], tokenizer)
+    (piece,) = encoded["windows"]
+    before = [tokenizer.convert_ids_to_tokens(piece["input_ids"][place - 1]) for place in piece["pieces"]]
+    assert before == ["film", "Paris"]

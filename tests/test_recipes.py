@@ -34,6 +34,11 @@ ANSWERED = [
     {"context": "a film in Paris", "question": "in", "answers": {"text": ["Paris"], "answer_start": [10]}},
     {"context": "在北京很好", "question": "在", "answers": []},
 ]
+FILM, PLACE = {"start": 2, "end": 6, "label": "ART"}, {"start": 10, "end": 15, "label": "LOC"}
+RELATED = [
+    {"text": "a film in Paris", "spans": [FILM, PLACE], "relations": [{"head": 0, "tail": 1, "label": "in"}]},
+    {"text": "a film or Paris", "spans": [FILM, PLACE], "relations": []},
+]
 NO_LABEL = {"text": "a film", "labels": []}
 STEPS = ["train.max_steps=2"]
 PROSE = (
@@ -75,6 +80,8 @@ def write(path: Path, rows: list[dict]) -> Path:
 
 @pytest.fixture
 def encoder(tmp_path: Path, tokenizer: PreTrainedTokenizerFast, bert_config: BertConfig) -> Path:
+    tokenizer.add_tokens([*"@#*"])
+    bert_config.vocab_size = len(tokenizer)
     save_model(new_model(AutoModelForMaskedLM, bert_config, seed=0), tokenizer, tmp_path / "encoder")
     return tmp_path / "encoder"
 
@@ -109,6 +116,7 @@ def test_a_recipe_shows_the_command_that_runs_it(path):
         ("choose", [{"text": word, "choices": ["good", "bad"], "label": len(word) % 2} for word in WORDS] * 4),
         ("tag", TAGGED * 12),
         ("intent", INTENTS * 12),
+        ("relate", RELATED * 12),
         ("answer", ANSWERED * 12),
     ],
 )

@@ -13,7 +13,7 @@ from lathe.core.predictions import Text
 from lathe.core.predictor import TaskPredictor
 from lathe.core.types import IGNORE, Symbols
 from lathe.generation import Beam, Generation, Greedy
-from lathe.models.baselines import BASELINES
+from lathe.models.baselines import nearest_answer
 from lathe.models.pretrained import open_tokenizer
 from lathe.tasks import Chat
 from lathe.tasks.conversations import conversation, prepare
@@ -205,6 +205,6 @@ def test_an_answer_does_not_depend_on_its_batch_mates(byte_bpe, gpt2_config, dec
 
 def test_the_baseline_is_the_answer_to_the_nearest_question():
     rows = [("the weather today", "It rains."), ("今天天气", "下雨。"), ("your name", "Bot."), ("who", "Bot.")]
-    simple = BASELINES["chat"]([{"messages": said(("user", q), ("assistant", a))} for q, a in rows])
+    simple = nearest_answer([{"messages": said(("user", q), ("assistant", a))} for q, a in rows])
     asked = ["how is the weather", {"messages": said(("user", "今天好吗"))}, "xyz"]
     assert simple(asked) == [Text("It rains."), Text("下雨。"), Text("Bot.")]

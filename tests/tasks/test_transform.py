@@ -13,7 +13,7 @@ from lathe.core.predictor import TaskPredictor
 from lathe.core.types import IGNORE, Symbols, lessons_of
 from lathe.generation import Beam, Generation, Greedy
 from lathe.models import T5, Bart, TransformerPreset
-from lathe.models.baselines import BASELINES
+from lathe.models.baselines import copy_or_lead
 from lathe.tasks import Transform
 from lathe.tasks.forward import task_forward
 
@@ -173,5 +173,5 @@ def test_the_prefix_stands_before_every_window(tokenizer):
     ],
 )
 def test_the_baseline_copies_or_takes_the_beginning_whichever_is_as_long_as_targets_are(rows, answer):
-    simple = BASELINES["transform"]([{"source": source, "targets": (target,)} for source, target in rows])
+    simple = copy_or_lead([{"source": source, "targets": (target,)} for source, target in rows])
     assert simple([{"source": "First of all. Second. Third. Fourth."}, "Only."]) == [Text(answer), Text("Only.")]

@@ -10,7 +10,7 @@ from lathe.core.measure import Speed, measure
 from lathe.core.predictions import Prediction
 from lathe.core.report import say
 from lathe.core.stats import Score
-from lathe.models.baselines import BASELINES
+from lathe.models.baselines import baseline
 from lathe.tasks import AnyTask
 from lathe.tasks.examples import Examples, evaluate
 
@@ -72,7 +72,7 @@ def baseline_scores(task: AnyTask, train: Examples | None, held_out: Examples) -
     """The cheap baseline; empty where the training rows have no labels, or one only: there is nothing to fit."""
     if train is None or not is_labelled(train) or len({task.gold(row) for row in train.rows}) < 2:
         return {}
-    predict = BASELINES[task.kind](train.rows)
+    predict = baseline(task, train.rows)
     return evaluate(task.metrics, [task.gold(row) for row in held_out.rows], predict(held_out.rows))
 
 

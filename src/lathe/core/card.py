@@ -16,7 +16,7 @@ _CLASSES = {
     "answer": "AutoModelForQuestionAnswering",
     **dict.fromkeys(["classify", "multilabel", "score"], "AutoModelForSequenceClassification"),
     "choose": "AutoModelForMultipleChoice",
-    **dict.fromkeys(["intent", "tag"], "AutoModelForTokenClassification"),
+    **dict.fromkeys(["intent", "relate", "tag"], "AutoModelForTokenClassification"),
 }
 _PURPOSES = {
     "answer": "Finds the stretch of a context that answers a question, in characters of the context as it was given.",
@@ -24,6 +24,7 @@ _PURPOSES = {
     "classify": "Gives a text, or a pair of texts, one of its labels, with the probability of each.",
     "intent": "Tells what an utterance wants, and finds the values that it gives, in characters of the text.",
     "multilabel": "Gives a text all the labels that hold, with the probability of each by itself.",
+    "relate": "Tells which relations hold between the entities of a text, from which to which.",
     "score": "Gives a text, or a pair of texts, a number.",
     "tag": "Finds labelled spans in a text, in characters of the text as it was given.",
 }
@@ -163,6 +164,8 @@ def _row(task: Mapping[str, Any]) -> str:
     """What a user would ask it."""
     if task.get("kind") == "answer":
         return '{"context": "a text", "question": "what is asked of it"}'
+    if task.get("kind") == "relate" and task.get("entities") != "find":
+        return '{"text": "Bill was born in Rome", "head": {"start": 0, "end": 4}, "tail": {"start": 17, "end": 21}}'
     if task.get("kind") == "choose":
         return '{"text": "a text", "choices": ["an ending", "another"]}'
     return '{"text": "a text", "text_pair": "another"}' if task.get("pair") else '"a text"'

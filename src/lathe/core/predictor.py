@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +12,14 @@ from lathe.core.data import Columns, RowError, Shape, find_columns, read_row
 from lathe.core.errors import DataError
 from lathe.core.predictions import Prediction
 from lathe.core.types import Encoded, Forward, Row, Symbols, as_row, lengths_of, pieces_of
+
+
+@runtime_checkable
+class AsksAgain(Protocol):
+    """A task with a second question to a row, about what was found by the first."""
+
+    def asked_again(self, answer: Any, row: Encoded) -> Encoded | None:
+        """The second question, whose answer is the row's; None where the first has answered all."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,16 @@ class TaskPredictor:
 
     def predict(self, encoded: Sequence[Encoded]) -> list[Prediction]:
         """Predictions for rows that are encoded already."""
+        answers = self._answered(encoded)
+        if isinstance(self.task, AsksAgain):
+            again = map(self.task.asked_again, answers, encoded)
+            further = {number: row for number, row in enumerate(again) if row is not None}
+            for number, answer in zip(further, self._answered([*further.values()]), strict=True):
+                answers[number] = answer
+        return answers
+
+    def _answered(self, encoded: Sequence[Encoded]) -> list[Any]:
+        """What the task makes of the answers to all pieces of each row."""
         answers = iter(self._decoded([piece for row in encoded for piece in pieces_of(row)]))
         return [
             self.task.merge(list(islice(answers, len(row["windows"]))), row) if "windows" in row else next(answers)

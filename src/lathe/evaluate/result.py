@@ -10,7 +10,9 @@ import numpy as np
 from lathe.core.data import Shape
 from lathe.core.measure import Speed
 from lathe.core.metrics import class_reports, confusion, exact_match, span_reports
-from lathe.core.predictions import Answer, Frame, Label, Number, Prediction, Span, Spans
+from lathe.core.metrics.structures import relation_rows
+from lathe.core.metrics.sums import f1_of, precision_of, recall_of
+from lathe.core.predictions import Answer, Frame, Label, Number, Prediction, Relations, Span, Spans
 from lathe.core.stats import Score
 from lathe.core.types import Row
 
@@ -82,6 +84,8 @@ class Evaluation:
             found = class_reports(intents, [frame.label for frame in self.predictions])
             by_intent = {label: LabelReport(*report) for label, report in found.items()}
             return by_intent | _by_span(slots, [frame.spans for frame in self.predictions], "slot:")
+        if self.kind == "relate":
+            return _by_relation(self.golds, self.predictions)
         return _by_span(self.golds, self.predictions) if self.kind == "tag" else {}
 
     @property
@@ -129,17 +133,21 @@ def mistakes(gold: Any, prediction: Prediction) -> str:
         return "" if right else f"{_brief(prediction.text)!r} for {_brief(gold[0] if gold else '')!r}"
     if isinstance(prediction, Number):
         return "" if prediction.value == gold else f"{prediction.value:.4g} for {gold:.4g}"
-    if not isinstance(prediction, Spans):
+    if not isinstance(prediction, Spans | Relations):
         return _told(gold, prediction)
-    wanted, given = {_plain(span) for span in gold}, {_plain(span) for span in prediction.spans}
-    missed = [f"missed {label} {start}-{end}" for start, end, label in sorted(wanted - given)]
-    return ", ".join(missed + [f"wrong {label} {start}-{end}" for start, end, label in sorted(given - wanted)])
+    wanted, given = _items(gold), _items(prediction)
+    missed = [f"missed {told}" for *_, told in sorted(wanted - given)]
+    return ", ".join(missed + [f"wrong {told}" for *_, told in sorted(given - wanted)])
 
 
 def as_sent(row: Row, shapes: Sequence[Shape]) -> dict[str, Any]:
     """A labelled row as a user would send it: what one of ``shapes`` reads of it."""
-    fitting = (shape for shape in shapes if all(role.is_optional or role.name in row for role in shape.roles))
-    sent = {role.name: row[role.name] for role in next(fitting).roles if role.name in row}
+    pair = dict(zip(("head", "tail"), row["pairs"][0], strict=True)) if "pairs" in row else {}
+    named = {**row, **pair}
+    fitting = (shape for shape in shapes if all(role.is_optional or role.name in named for role in shape.roles))
+    sent = {role.name: named[role.name] for role in next(fitting).roles if role.name in named}
+    if sent.keys() & {"head", "spans"}:  # they are places of the text, whatever was counted in the file
+        return {"text": row["text"]} | {name: gold_json(one) for name, one in sent.items() if name != "tokens"}
     if "messages" in sent:  # the last one is the answer
         sent["messages"] = [message._asdict() for message in sent["messages"][:-1]]
     return sent
@@ -172,6 +180,18 @@ def _by_span(golds: Sequence[Any], predictions: Sequence[Spans], named: str = ""
     return {named + label: LabelReport(r.precision, r.recall, r.f1, r.gold) for label, r in reports.items()}
 
 
+def _by_relation(golds: Sequence[Relations], predictions: Sequence[Relations]) -> dict[str, LabelReport]:
+    def only(label: str, rows: Sequence[Relations]) -> list[Relations]:
+        return [Relations(tuple(one for one in row.relations if one.label == label)) for row in rows]
+
+    reports = {}
+    for label in sorted({one.label for row in (*golds, *predictions) for one in row.relations}):
+        sums = relation_rows(only(label, golds), only(label, predictions)).sum(0)
+        precision, recall, f1 = (float(ratio(sums)) for ratio in (precision_of, recall_of, f1_of))
+        reports[label] = LabelReport(precision, recall, f1, int(sums[2]))
+    return reports
+
+
 def _told(gold: Any, prediction: Prediction) -> str:
     """The answer beside what was wanted, where they differ as written."""
     given = next(iter(prediction.to_json().values()))
@@ -185,8 +205,16 @@ def _brief(value: Any) -> str:
     return text if len(text) <= BRIEF else f"{text[:BRIEF]}…"
 
 
-def _plain(span: Span) -> tuple[int, int, str]:
-    return span.start, span.end, span.label
+def _items(answer: Any) -> set[tuple[int, int, str]]:
+    """Where each thing that counts stands, and how it is told."""
+    if isinstance(answer, Relations):
+        ends = ((one.head, one.tail, one.label) for one in answer.relations)
+        return {(head.start, tail.start, f"{label} ({_place(head)}, {_place(tail)})") for head, tail, label in ends}
+    return {(span.start, span.end, _place(span)) for span in getattr(answer, "spans", answer)}
+
+
+def _place(span: Span) -> str:
+    return f"{span.label} {span.start}-{span.end}"
 
 
 def _comparison(found: Comparison) -> dict[str, Any]:

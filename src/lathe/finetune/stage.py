@@ -26,7 +26,7 @@ from lathe.core.types import Symbols, lengths_of, pieces_of
 from lathe.core.work import Work, run_together
 from lathe.finetune.adapt import ADAPTER, Adapted, AnyAdaptation, Full, check, told
 from lathe.models import AnyModel
-from lathe.models.baselines import BASELINES
+from lathe.models.baselines import baseline
 from lathe.models.pretrained import (
     Opened,
     longest_input,
@@ -215,7 +215,7 @@ def _train(config: FinetuneTrain, inputs: Inputs, adapted: Adapted, work: Work) 
 
 def _final_scores(task: AnyTask, predictor: TaskPredictor, splits: Mapping[str, Examples]) -> dict[str, Any]:
     """The best model beside its cheap baseline, on everything it was not trained on."""
-    simple = BASELINES[task.kind](splits["train"].rows)
+    simple = baseline(task, splits["train"].rows)
     scores: dict[str, Any] = {}
     for name in ("validation", "test"):
         if name in splits:

@@ -147,7 +147,7 @@ def _seen(recipe: Recipe, looked: Looked) -> tuple[dict[str, Any], list[str]]:
     values = {
         "task": dump(task),
         "tokens": spread,
-        "rows_in_windows": sum("windows" in row for row in examples.encoded),
+        "rows_in_windows": sum(len(row.get("windows", ())) > 1 for row in examples.encoded),
         "rows_cut_off": sum(row.get("truncated", 0) > 0 for row in examples.encoded),
         "tokens_cut_off": sum(row.get("truncated", 0) for row in examples.encoded),
     }
@@ -160,7 +160,7 @@ def _seen(recipe: Recipe, looked: Looked) -> tuple[dict[str, Any], list[str]]:
 
 def _cut(values: Mapping[str, Any], task: AnyTask) -> Iterator[str]:
     if values["rows_in_windows"]:
-        yield f"{values['rows_in_windows']:,} rows are longer than {task.max_length} tokens and read in windows"
+        yield f"{values['rows_in_windows']:,} rows are read in several windows of at most {task.max_length} tokens"
     if values["rows_cut_off"]:
         rows, tokens = values["rows_cut_off"], values["tokens_cut_off"]
         yield f"! {rows:,} rows are longer than {task.max_length} tokens; {tokens:,} tokens are cut off"

@@ -7,8 +7,7 @@ schema does not say. No text of a request comes back in an error, and none goes 
 import asyncio
 import re
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
-from itertools import chain
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from fastapi import FastAPI, HTTPException, Request
@@ -135,8 +134,16 @@ class BodyLimit:
 
 def _text_of(row: Row) -> str:
     """All that a row says."""
-    values = chain.from_iterable([value] if isinstance(value, str) else value for value in row.values())
-    return " ".join(value if isinstance(value, str) else value["content"] for value in values)
+    return " ".join(_strings(row))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every string in lists and objects of a row; a number says nothing."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _strings(inner)
 
 
 def _plain(row: str | BaseModel) -> Row:

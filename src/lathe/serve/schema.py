@@ -40,10 +40,44 @@ class ContextRow(_Object):
     question: str
 
 
+class Place(_Object):
+    start: int = Field(description="First character, from 0, in code points of the text; of tokens, the first token.")
+    end: int = Field(description="Last character, exclusive.")
+    label: str | None = None
+
+
+class EntitiesRow(TextRow):
+    spans: list[Place] = Field(description="The entities between which relations are sought.")
+
+
+class EntitiesOfTokensRow(TokensRow):
+    spans: list[Place] = Field(description="The entities between which relations are sought, counted in tokens.")
+
+
+class EndsRow(TextRow):
+    head: Place = Field(description="The entity of which something is said.")
+    tail: Place = Field(description="The entity that it has to do with.")
+
+
+class EndsOfTokensRow(TokensRow):
+    head: Place
+    tail: Place
+
+
 class Question(_Object):
-    rows: list[str | TextRow | PairRow | ChoicesRow | TokensRow | ContextRow | MessagesRow] = Field(
-        description="Each row is answered by itself.", min_length=1
-    )
+    rows: list[
+        str
+        | TextRow
+        | PairRow
+        | ChoicesRow
+        | TokensRow
+        | EntitiesRow
+        | EntitiesOfTokensRow
+        | EndsRow
+        | EndsOfTokensRow
+        | ContextRow
+        | MessagesRow
+    ] = Field(description="Each row is answered by itself.", min_length=1)
 
 
 class LabelAnswer(_Object):
@@ -83,6 +117,18 @@ class FrameAnswer(LabelAnswer, SpansAnswer):
     """An intent and its slots."""
 
 
+class RelationAnswer(_Object):
+    head: SpanAnswer
+    tail: SpanAnswer
+    label: str
+    score: float | None = Field(None, description="Probability of the relation.")
+
+
+class RelationsAnswer(_Object):
+    relations: list[RelationAnswer]
+    spans: list[SpanAnswer] | None = Field(None, description="The entities, where the model finds them itself.")
+
+
 class ContextAnswer(_Object):
     text: str = Field(description="Empty where the context has no answer.")
     start: int | None = Field(description="First character, from 0, in code points of the context as it was sent.")
@@ -106,6 +152,7 @@ class Answer(_Object):
         | ChoiceAnswer
         | SpansAnswer
         | FrameAnswer
+        | RelationsAnswer
         | ContextAnswer
         | TextAnswer
     ] = Field(description="One for each row, in order.")

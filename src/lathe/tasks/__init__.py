@@ -10,12 +10,13 @@ from lathe.tasks.choose import Choose
 from lathe.tasks.classify import Classify
 from lathe.tasks.intent import Intent
 from lathe.tasks.multilabel import MultiLabel
+from lathe.tasks.relate import Relate
 from lathe.tasks.score import Score
 from lathe.tasks.tag import Tag
 from lathe.tasks.transform import Transform
 
 AnyTask = Annotated[
-    Classify | MultiLabel | Score | Choose | Tag | Intent | AnswerQuestion | Transform | Chat,
+    Classify | MultiLabel | Score | Choose | Tag | Intent | Relate | AnswerQuestion | Transform | Chat,
     Field(discriminator="kind"),
 ]
 
@@ -27,6 +28,7 @@ __all__ = [
     "Classify",
     "Intent",
     "MultiLabel",
+    "Relate",
     "Score",
     "Tag",
     "Transform",

@@ -4,7 +4,9 @@ The tags of a head stand in the order O, B-x, I-x, B-y, I-y, ... One word has on
 """
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +17,7 @@ from lathe.core.predictions import Span, Spans
 from lathe.core.tagging import Offsets, spans_of_tags, tags_of_spans
 from lathe.core.types import IGNORE, Encoded, Row
 from lathe.tasks.encoding import Tokens
+from lathe.tasks.long_texts import Window, windows_of
 
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -32,15 +35,43 @@ def tags_of(labels: Sequence[str]) -> tuple[str, ...]:
 def encode_words(row: Row, tokens: Tokens, outputs: Sequence[str]) -> dict[str, Any]:
     """Where the words of a row stand, in its text and among its pieces, and the tag of each where the row has spans."""
     words = tuple(row["offsets"]) if "offsets" in row else _own_words(tokens)
-    tags = tags_of_spans(row["spans"], words) if "spans" in row else None
+    spans = disjoint(row["spans"]) if "spans" in row else []
+    tags = tags_of_spans(spans, words) if "spans" in row else None
     index = {name: number for number, name in enumerate(outputs)}
     return {
         "words": words,
         "pieces": _first_pieces(words, tokens),  # of each word; -1 where it has none (cut off, or only spaces)
         "tags": None if tags is None else [index[tag] for tag in tags],
-        "widened": 0 if tags is None else len(set(row["spans"]) - set(spans_of_tags(tags, words))),
+        "widened": 0 if tags is None else len(set(spans) - set(spans_of_tags(tags, words))),
+        "overlapping": len(row.get("spans", ())) - len(spans),
         "as_tokens": "offsets" in row,
     }
+
+
+def encode_windows(
+    row: Row, tokens: Tokens, outputs: Sequence[str], max_length: int | None, stride: int
+) -> dict[str, Any]:
+    """The words of a row beside its tokens, or beside windows of them, each with the words that it answers for."""
+    words = encode_words(row, tokens, outputs)
+    special = tokens.before + tokens.after
+    length = len(tokens.input_ids) - special
+    windows = windows_of(length, (max_length or len(tokens.input_ids)) - special, stride)
+    if len(windows) == 1:
+        return words | {"input_ids": tokens.input_ids}
+    return words | {"windows": _cut(words, tokens, windows)}
+
+
+def disjoint(spans: Sequence[Span]) -> list[Span]:
+    """The spans that a sequence of tags can tell: of two that overlap the first, of two that begin alike the longer.
+
+    >>> [span.label for span in disjoint([Span(0, 2, "a"), Span(0, 5, "b"), Span(3, 8, "c"), Span(5, 8, "d")])]
+    ['b', 'd']
+    """
+    kept: list[Span] = []
+    for span in sorted(spans, key=lambda one: (one.start, -one.end)):
+        if not kept or span.start >= kept[-1].end:
+            kept.append(span)
+    return kept
 
 
 def tag_labels(rows: Sequence[Encoded], length: int) -> Tensor:
@@ -51,6 +82,25 @@ def tag_labels(rows: Sequence[Encoded], length: int) -> Tensor:
             if piece >= 0:
                 labels[number, piece] = tag
     return labels
+
+
+def _cut(words: Mapping[str, Any], tokens: Tokens, windows: Sequence[Window]) -> list[Encoded]:
+    """Each window with the words that it answers for; a word without a piece goes with the one before it."""
+    before, end = tokens.before, len(tokens.input_ids) - tokens.after
+    places = list(accumulate(words["pieces"], max, initial=before))[1:]  # of each word, never falling
+    bounds = [bisect_right(places, before + window.first - 1) for window in windows[1:]]
+    cuts: list[Encoded] = []
+    for window, first, last in zip(windows, [0, *bounds], [*bounds, len(places)], strict=True):
+        ids = tokens.input_ids
+        own = slice(first, last)
+        cuts.append(
+            {
+                "input_ids": ids[:before] + ids[before + window.start : before + window.stop] + ids[end:],
+                "pieces": [piece - window.start if piece >= 0 else -1 for piece in words["pieces"][own]],
+                "tags": None if words["tags"] is None else words["tags"][own],
+            }
+        )
+    return cuts
 
 
 def _own_words(tokens: Tokens) -> Offsets:

@@ -19,6 +19,13 @@ from lathe.core.report import say
 from lathe.core.types import Encoded, Metric, lessons_of
 from lathe.tasks import AnyTask
 
+_PARTLY_LEARNT = {
+    "widened": "spans begin or end inside a word; widened for training",
+    "overlapping": "spans overlap others, and a word has one tag; not learnt",
+    "apart": "spans or pairs of spans do not fit into a window with their marks; neither learnt nor found",
+}
+"""What rows count, by its key, and what becomes of it."""
+
 
 @runtime_checkable
 class Fitted(Protocol):
@@ -101,8 +108,8 @@ def _with_labels(task: AnyTask, tables: Mapping[str, Table]) -> AnyTask:
 def encode(table: Table, task: AnyTask, tokenizer: Any) -> Examples:
     """Tokenize, and say how much did not fit."""
     encoded = task.encode(table.rows, tokenizer)
-    cut_off, widened = (sum(row.get(name, 0) for row in encoded) for name in ("truncated", "widened"))
-    windowed = [len(row["windows"]) for row in encoded if "windows" in row]
+    cut_off = sum(row.get("truncated", 0) for row in encoded)
+    windowed = [len(row["windows"]) for row in encoded if len(row.get("windows", ())) > 1]
     if windowed:
         say(f"{table.path}: {len(windowed):,} rows are read in {sum(windowed):,} windows of {task.max_length} tokens")
     lessons = [len(row["lessons"]) for row in encoded if len(row.get("lessons", ())) > 1]
@@ -111,8 +118,9 @@ def encode(table: Table, task: AnyTask, tokenizer: Any) -> Examples:
     if cut_off:
         rows = sum(1 for row in encoded if row.get("truncated"))
         say(f"{table.path}: {rows:,} rows are longer than {task.max_length} tokens; {cut_off:,} tokens are cut off")
-    if widened:
-        say(f"{table.path}: {widened:,} spans begin or end inside a word; widened for training, scored as given")
+    for name, what in _PARTLY_LEARNT.items():
+        if count := sum(row.get(name, 0) for row in encoded):
+            say(f"{table.path}: {count:,} {what}, scored as given")
     return Examples(table.rows, encoded, keys(table))
 
 

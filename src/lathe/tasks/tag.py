@@ -1,8 +1,6 @@
 """Labelled spans of a text: names of persons and places, chunks, slots. Read as BIO tags of its words."""
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,10 +17,9 @@ from lathe.core.metrics import entity_f1, entity_precision, entity_recall
 from lathe.core.predictions import Span, Spans
 from lathe.core.recipe import recipe
 from lathe.core.types import IGNORE, Batch, Encoded, Metric, Part, Row, Symbols, upcast
-from lathe.tasks.bio import Floats, encode_words, read_tags, tag_labels, tags_of, word_scores
-from lathe.tasks.encoding import Tokens, tokenize
+from lathe.tasks.bio import Floats, encode_windows, read_tags, tag_labels, tags_of, word_scores
+from lathe.tasks.encoding import tokenize
 from lathe.tasks.labels import Labels
-from lathe.tasks.long_texts import Window, windows_of
 
 
 @recipe
@@ -69,16 +66,10 @@ class Tag:
 
     def encode(self, rows: Sequence[Row], tokenizer: Any) -> list[Encoded]:
         tokens = tokenize([row["text"] for row in rows], tokenizer, None)
-        return [self._encoded(row, t) for row, t in zip(rows, tokens, strict=True)]
-
-    def _encoded(self, row: Row, tokens: Tokens) -> Encoded:
-        words = encode_words(row, tokens, self.outputs)
-        special = tokens.before + tokens.after
-        length = len(tokens.input_ids) - special
-        windows = windows_of(length, (self.max_length or len(tokens.input_ids)) - special, self.stride)
-        if len(windows) == 1:
-            return words | {"input_ids": tokens.input_ids}
-        return words | {"windows": _cut(words, tokens, windows)}
+        return [
+            encode_windows(row, found, self.outputs, self.max_length, self.stride)
+            for row, found in zip(rows, tokens, strict=True)
+        ]
 
     def collate(self, rows: Sequence[Encoded], seeds: Seeds, symbols: Symbols) -> Batch:
         input_ids, attention_mask = pad_rows(rows, symbols)  # [B, T]
@@ -104,22 +95,3 @@ class Tag:
 
     def merge(self, answers: Sequence[Floats], row: Encoded) -> Spans:
         return read_tags(np.concatenate(answers), row, self.outputs)
-
-
-def _cut(words: Mapping[str, Any], tokens: Tokens, windows: Sequence[Window]) -> list[Encoded]:
-    """Each window with the words that it answers for; a word without a piece goes with the one before it."""
-    before, end = tokens.before, len(tokens.input_ids) - tokens.after
-    places = list(accumulate(words["pieces"], max, initial=before))[1:]  # of each word, never falling
-    bounds = [bisect_right(places, before + window.first - 1) for window in windows[1:]]
-    cuts: list[Encoded] = []
-    for window, first, last in zip(windows, [0, *bounds], [*bounds, len(places)], strict=True):
-        ids = tokens.input_ids
-        own = slice(first, last)
-        cuts.append(
-            {
-                "input_ids": ids[:before] + ids[before + window.start : before + window.stop] + ids[end:],
-                "pieces": [piece - window.start if piece >= 0 else -1 for piece in words["pieces"][own]],
-                "tags": None if words["tags"] is None else words["tags"][own],
-            }
-        )
-    return cuts

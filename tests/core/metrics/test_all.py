@@ -62,7 +62,8 @@ def ranking(ids: str) -> Ranking:
 A, B, C = Span(0, 2, "人"), Span(3, 8, "LOC"), Span(9, 12, "人")
 SETS = [("好",), ("bad", "good"), (), ("差 评", "好"), ("good",)] * 3
 SPANS = [(A,), (), (B, C)] * 3
-RELATIONS = [(Relation(A, B, "in"),), (), (Relation(A, B, "in"), Relation(C, A, "知"))] * 3
+RELATED = [(Relation(A, B, "in"),), (), (Relation(A, B, "in"), Relation(C, A, "知"))] * 3
+RELATIONS = [Relations(told, spans) for told, spans in zip(RELATED, SPANS, strict=True)]
 EVENTS = [(Event(A, (B, C)),), (), (Event(B, ()), Event(C, (A,)))] * 3
 FRAMES = [("订票", (A, B)), ("play", ()), ("play", (C,))] * 3
 KINDS = {
@@ -70,7 +71,7 @@ KINDS = {
     "labels": Kind(SETS, [labels(one) for one in SETS], [labels(one, 0.7) for one in SETS[1:] + SETS[:1]]),
     "number": Kind([1, 2.5, 2.5, -3] * 3, [Number(one) for one in (1, 2.5, 2.5, -3)] * 3, [*map(Number, range(12))]),
     "spans": Kind(SPANS, [*map(Spans, SPANS)], [*map(Spans, SPANS[2:] + SPANS[:2])]),
-    "relations": Kind(RELATIONS, [*map(Relations, RELATIONS)], [*map(Relations, RELATIONS[2:] + RELATIONS[:2])]),
+    "relations": Kind(RELATIONS, RELATIONS, RELATIONS[2:] + RELATIONS[:2]),
     "events": Kind(EVENTS, [*map(Events, EVENTS)], [*map(Events, EVENTS[2:] + EVENTS[:2])]),
     "frame": Kind(
         FRAMES,
@@ -91,7 +92,7 @@ KIND_OF = {
     **dict.fromkeys(["micro_auroc", "micro_average_precision"], "labels"),
     **dict.fromkeys(["pearson", "spearman", "rmse"], "number"),
     **dict.fromkeys(["entity_f1", "entity_precision", "entity_recall"], "spans"),
-    **dict.fromkeys(["relation_f1", "relation_boundaries_f1"], "relations"),
+    **dict.fromkeys(["relation_f1", "relation_boundaries_f1", "relation_entity_f1"], "relations"),
     **dict.fromkeys(["trigger_f1", "trigger_identification_f1", "argument_f1", "argument_identification_f1"], "events"),
     **dict.fromkeys(["frame_accuracy", "intent_accuracy", "slot_f1"], "frame"),
     **dict.fromkeys(["exact_match", "squad_exact_match", "cmrc_exact_match"], "text"),

@@ -8,6 +8,7 @@ from lathe.core.metrics import (
     frame_accuracy,
     intent_accuracy,
     relation_boundaries_f1,
+    relation_entity_f1,
     relation_f1,
     slot_f1,
     trigger_f1,
@@ -31,13 +32,19 @@ LIVES = Relation(WU, BEIJING, "lives in")
     ],
 )
 def test_a_relation_counts_with_both_spans_direction_and_label_right(said, strict, boundaries):
-    assert relation_f1([(LIVES,)], [Relations((said,))]) == strict
-    assert relation_boundaries_f1([(LIVES,)], [Relations((said,))]) == boundaries
+    assert relation_f1([Relations((LIVES,))], [Relations((said,))]) == strict
+    assert relation_boundaries_f1([Relations((LIVES,))], [Relations((said,))]) == boundaries
 
 
 def test_relations_of_all_rows_are_pooled():
     other = Relation(BEIJING, WU, "home of")
-    assert relation_f1([(LIVES, other), ()], [Relations((LIVES,)), Relations((other,))]) == pytest.approx(0.5)
+    golds = [Relations((LIVES, other)), Relations(())]
+    assert relation_f1(golds, [Relations((LIVES,)), Relations((other,))]) == pytest.approx(0.5)
+
+
+def test_entities_count_whether_they_are_in_a_relation_or_not():
+    gold = Relations((LIVES,), (WU, BEIJING, Span(9, 11, "ORG")))
+    assert relation_entity_f1([gold], [Relations((), (WU, BEIJING))]) == pytest.approx(0.8)
 
 
 ATTACK = Event(Span(0, 3, "Attack"), (Span(4, 8, "Attacker"), Span(9, 12, "Target")))

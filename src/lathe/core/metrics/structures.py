@@ -10,9 +10,9 @@ import numpy as np
 
 from lathe.core.metrics.spans import plain, span_rows
 from lathe.core.metrics.sums import Floats, f1_of, mean_of, paired, set_row, total
-from lathe.core.predictions import Event, Events, Frame, Relation, Relations, Span
+from lathe.core.predictions import Event, Events, Frame, Relation, Relations, Span, Spans
 
-RelationGolds: TypeAlias = Sequence[Sequence[Relation]]
+RelationGolds: TypeAlias = Sequence[Relations]
 EventGolds: TypeAlias = Sequence[Sequence[Event]]
 FrameGolds: TypeAlias = Sequence[tuple[str, Sequence[Span]]]
 
@@ -31,6 +31,11 @@ def relation_boundaries_f1(golds: RelationGolds, predictions: Sequence[Relations
     return float(f1_of(total(relation_boundaries_rows, golds, predictions)))
 
 
+def relation_entity_f1(golds: RelationGolds, predictions: Sequence[Relations]) -> float:
+    """Strict F1 of the entities that were found on the way to the relations, in one or not."""
+    return float(f1_of(total(relation_entity_rows, golds, predictions)))
+
+
 def relation_rows(golds: RelationGolds, predictions: Sequence[Relations]) -> Floats:
     """[N, 3: right, predicted, gold]"""
     return _relations(golds, predictions, lambda one: (*_typed(one.head), *_typed(one.tail), one.label))
@@ -39,6 +44,11 @@ def relation_rows(golds: RelationGolds, predictions: Sequence[Relations]) -> Flo
 def relation_boundaries_rows(golds: RelationGolds, predictions: Sequence[Relations]) -> Floats:
     """[N, 3: right, predicted, gold]"""
     return _relations(golds, predictions, lambda one: (*_place(one.head), *_place(one.tail), one.label))
+
+
+def relation_entity_rows(golds: RelationGolds, predictions: Sequence[Relations]) -> Floats:
+    """[N, 3: right, predicted, gold]"""
+    return span_rows([gold.spans or () for gold in golds], [Spans(one.spans or ()) for one in predictions])
 
 
 # --------------------------------------------------------------------------------------------------------------- events
@@ -125,7 +135,8 @@ def _relations(
     golds: RelationGolds, predictions: Sequence[Relations], item: Callable[[Relation], tuple[Any, ...]]
 ) -> Floats:
     pairs = paired(golds, predictions)
-    return np.array([set_row(set(map(item, gold)), set(map(item, one.relations))) for gold, one in pairs], np.float64)
+    counts = [set_row(set(map(item, gold.relations)), set(map(item, one.relations))) for gold, one in pairs]
+    return np.array(counts, np.float64)
 
 
 def _events(

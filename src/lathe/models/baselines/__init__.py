@@ -1,6 +1,7 @@
 """Cheap baselines, shown beside every model, also when they win. To add one: write its file, name its task here."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from lathe.core.types import Predictor, Row
 from lathe.models.baselines.answers import rarest_words
@@ -9,11 +10,14 @@ from lathe.models.baselines.copies import copy_or_lead
 from lathe.models.baselines.frames import frequent_frame
 from lathe.models.baselines.labels import OneLabel, TfidfLogistic, tfidf_logistic
 from lathe.models.baselines.numbers import tfidf_ridge
+from lathe.models.baselines.relations import likely_relations
 from lathe.models.baselines.replies import nearest_answer
 from lathe.models.baselines.several import tfidf_logistic_each
 from lathe.models.baselines.tags import frequent_tag
 
-BASELINES: Mapping[str, Callable[[Sequence[Row]], Predictor]] = {
+Fit: TypeAlias = Callable[[Sequence[Row]], Predictor]
+
+_OF_ROWS: Mapping[str, Fit] = {
     "answer": rarest_words,
     "chat": nearest_answer,
     "choose": tfidf_choice,
@@ -24,15 +28,25 @@ BASELINES: Mapping[str, Callable[[Sequence[Row]], Predictor]] = {
     "tag": frequent_tag,
     "transform": copy_or_lead,
 }
-"""By kind of task, what to fit on its training rows."""
+_OF_ROWS_AND_TASK: Mapping[str, Callable[[Sequence[Row], Any], Predictor]] = {
+    "relate": likely_relations,
+}
+
+
+def baseline(task: Any, rows: Sequence[Row]) -> Predictor:
+    """What a model of this task has to beat, fitted on its training rows."""
+    fit = _OF_ROWS_AND_TASK.get(task.kind)
+    return _OF_ROWS[task.kind](rows) if fit is None else fit(rows, task)
+
 
 __all__ = [
-    "BASELINES",
     "OneLabel",
     "TfidfLogistic",
+    "baseline",
     "copy_or_lead",
     "frequent_frame",
     "frequent_tag",
+    "likely_relations",
     "nearest_answer",
     "rarest_words",
     "tfidf_choice",
