@@ -81,8 +81,8 @@ def test_a_stopped_distillation_resumes_bit_equal_without_asking_the_teacher_aga
     run(recipe(DISTILL), tmp_path / "whole")
     keep_best, asked = training.keep_best, []
 
-    def stop_at_step_2(work, model, memory, step, score):
-        keep_best(work, model, memory, step, score)
+    def stop_at_step_2(work, model, step):
+        keep_best(work, model, step)
         if step == 2:
             signal.raise_signal(signal.SIGTERM)
 

@@ -157,6 +157,7 @@ def commands() -> dict[str, dict]:
         "whole": command([*tune, "-o", "whole"]),
         "killed": command([*tune, "-o", "killed"]),
         "reused": command([*tune, "-o", "whole"]),
+        "early": command([*tune, "train.eval_steps=1", "train.early_stopping_patience=1", "-o", "early"]),
         "pretrained": command([*pretrain, "-o", "pretrained"]),
         "too few rows a step": command([*tune, "train.batch_size=1", "-o", "refused"]),
         "too few tokens a step": command([*pretrain, "train.tokens_per_step=10", "-o", "refused"]),

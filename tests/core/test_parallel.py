@@ -92,10 +92,15 @@ def test_a_command_trains_in_two_processes_as_in_one(folder, monkeypatch):
 
 def test_only_rank_0_speaks_and_a_finished_run_is_found_by_both(seen):
     first, second = (one["commands"] for one in seen)
-    for name in ("whole", "reused", "pretrained", "resumed", "killed", "bad step"):
+    for name in ("whole", "reused", "early", "pretrained", "resumed", "killed", "bad step"):
         assert (first[name]["code"], second[name]["code"]) == (0, 0), name
         assert (second[name]["out"], second[name]["err"]) == ("", ""), name
         assert json.loads(first[name]["out"].splitlines()[-1])["reused"] == (name == "reused")
+
+
+def test_both_end_early_after_the_same_step(seen):
+    made = json.loads(seen[0]["commands"]["early"]["out"].splitlines()[-1])["scores"]
+    assert made["steps"] < made["planned_steps"]  # that the other has ended with it, the test above says
 
 
 @pytest.mark.parametrize("name", list(ONCE))

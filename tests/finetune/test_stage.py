@@ -164,6 +164,65 @@ def test_a_score_that_is_no_number_is_never_the_best_and_none_at_all_is_an_error
 
 
 @pytest.fixture
+def patient(recipe, monkeypatch):
+    """Runs that are best at step 4, have enough at step 8, and would take 18 steps."""
+    evaluate = training.mean_loss
+    losses = {2: 0.5, 4: 0.25, 6: 0.5, 8: 0.75}
+
+    def told(model, predictor, examples, config):
+        evaluate(model, predictor, examples, config)
+        return losses[sum(line["event"] == "step" for line in read_log(told.work))]
+
+    def make(out, **changes):
+        told.work = out.with_name(f"{out.name}.work")
+        return run(recipe(train=options | changes), out)
+
+    options = {"eval_steps": 2, "metric_for_best_model": "loss", "early_stopping_patience": 2}
+    monkeypatch.setattr(training, "mean_loss", told)
+    return make
+
+
+def test_it_ends_early_with_best_and_last_model_and_the_folder_says_which_steps_they_are(patient, tmp_path):
+    made = patient(tmp_path / "out")
+    expected = {"best_step": 4, "steps": 8, "selected_by": "lowest validation loss", "planned_steps": 18}
+    assert expected.items() <= made.manifest.scores.items()
+    card = (made.path / "README.md").read_text(encoding="utf-8")
+    assert "those of step 4 of 8, which has the lowest validation loss. Those of step 8 are in `last/`." in card
+    assert "Training ended early, 18 steps were planned" in card
+    steps = [line for line in read_log(made.path) if line["event"] == "step"]
+    assert len(steps) == 8 and steps[-1]["learning_rate"] == pytest.approx(0.01 * 11 / 16)  # of 18 steps, 2 warm ones
+
+
+def test_a_run_that_ends_early_resumes_to_the_same_bits(patient, tmp_path, stopped_after):
+    whole = patient(tmp_path / "whole")
+    for stop_at in (5, 8):
+        with stopped_after(stop_at):
+            patient(tmp_path / f"cut-{stop_at}")
+        cut = patient(tmp_path / f"cut-{stop_at}")
+        for name in ("model.safetensors", "last/model.safetensors"):
+            assert file_digest(cut.path / name) == file_digest(whole.path / name)
+        assert cut.manifest.scores == whole.manifest.scores
+
+
+def test_evaluations_may_come_twice_in_an_epoch(recipe, tmp_path):
+    out = run(recipe(train={"epochs": 2, "eval_epochs": 0.5}), tmp_path / "out").path
+    assert [line["step"] for line in read_log(out) if line["event"] == "evaluation"] == [3, 6, 9, 12]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"metric_for_best_model": "acuracy"}, "'acuracy' is not one of accuracy, macro_f1, loss; did you mean 'acc"),
+        ({"early_stopping_threshold": 0.1}, "early_stopping_threshold: does nothing without"),
+        ({"eval_steps": 3, "eval_epochs": 1}, "give it or train.eval_steps, not both"),
+    ],
+)
+def test_what_selects_the_model_is_checked_before_anything_is_read(recipe, tmp_path, options, told):
+    with pytest.raises(RecipeError, match=told):
+        run(recipe(train=options), tmp_path / "out")
+
+
+@pytest.fixture
 def poisoned(recipe, tokenizer, monkeypatch):
     """Rows with the word "awful" have no finite loss."""
     word = tokenizer.convert_tokens_to_ids("awful")

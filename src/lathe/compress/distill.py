@@ -26,7 +26,7 @@ from lathe.core.work import Work
 from lathe.models.pretrained import longest_input, open_model, save_model
 from lathe.runtimes.eager import torch_forward
 from lathe.tasks import AnyTask
-from lathe.tasks.training import TaskTrain, train_on
+from lathe.tasks.training import TaskTrain, selection_of, train_on
 
 ROWS_PER_BLOCK = 4096
 """Rows whose soft targets are saved together: what a kill may cost."""
@@ -63,6 +63,7 @@ class Distill:
         longest = longest_input(tokenizer, self.student.config(teacher, tokenizer))
         if task.max_length and task.max_length > longest:
             raise RecipeError(f"student: takes {longest} tokens, the teacher was trained with {task.max_length}")
+        selection_of(task, self.train)
         source = splits["train"].source
         refuse_sizes(source.lengths, StepSize(self.train.batch_size), self.train.tokens_per_batch)
         if "token_type_ids" in source[0] and getattr(self.student.config(teacher, tokenizer), "type_vocab_size", 0) < 2:

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -33,6 +33,9 @@ T = TypeVar("T", bound=Train)
 SAVE_EVERY_S = 120.0
 """Seconds between checkpoints where ``train.save_steps`` is not given."""
 
+ENOUGH = "enough"
+"""Key of ``memory``: true where the caller wants no further step, and the run ends as it would after its last."""
+
 
 PADDED_WINDOW = 32
 """Steps among which rows of like length are gathered where a family cannot run without padding."""
@@ -56,6 +59,8 @@ def fit(
 
     The caller always sees the model that is to be scored and saved, also when the run has ended: where
     ``train.ema_decay`` is given, that is the average of the weights, which the next step does not see.
+
+    With ``memory[ENOUGH]`` the caller ends the run after the step that it was given, on all ranks.
 
     The same call after a kill goes on from the newest checkpoint with ``memory`` as it was there, and takes exactly the
     steps that an unbroken run would have taken. Raises ``Stopped`` after saving when SIGINT or SIGTERM came.
@@ -84,21 +89,23 @@ def fit(
         saved_s = time.perf_counter()
         tell = partial(_tell, model, course, config, work)
         go_back = partial(_go_back, model, state, config, work, saver)
-        for step in learn.train(model, course.objective, steps, config, course.total, state, tell, go_back):
+        taken = learn.train(model, course.objective, steps, config, course.total, state, tell, go_back)
+        for step in () if ENOUGH in memory else taken:
             if parallel.leads():
                 _record(step, work, meter)
                 with _to_be_saved(average):
                     yield step
-            asked = _asked_of_any(stop)
-            last = bool(asked.signum) or step.number == course.total
+            asked, enough = _asked_of_any(stop, memory)
+            over = enough or step.number == course.total
+            last = over or bool(asked.signum)
             if last or _is_due(step, config, saved_s):
                 _save(saver, model, state, config, memory, work, last)
                 saved_s = time.perf_counter()
             saver.check()
-            if asked.signum and step.number < course.total:
-                parallel.barrier()  # nobody leaves, and is missed, before all is saved
-                asked.raise_if_set(f"step {step.number} of {course.total}, saved in {work.path}")
-    _asked_of_any(stop).raise_if_set(f"the last of {course.total} steps, all saved in {work.path}")
+            if over:
+                break
+            _leave_if(asked, f"step {step.number} of {course.total}, saved in {work.path}")
+    _asked_of_any(stop, memory)[0].raise_if_set(f"the last of {state.step} steps, all saved in {work.path}")
     _refuse_unlike(model, course, state)
     if not parallel.leads():
         raise parallel.Released
@@ -106,9 +113,16 @@ def fit(
         average.exchange()
 
 
-def _asked_of_any(stop: StopFlag) -> StopFlag:
-    """A signal to one rank stops all, after the same step."""
-    return StopFlag(max(parallel.gather(stop.signum)))
+def _asked_of_any(stop: StopFlag, memory: Mapping[str, Any]) -> tuple[StopFlag, bool]:
+    """A signal to one rank stops all, after the same step, and so does what the caller on rank 0 has had enough of."""
+    signums, enough = zip(*parallel.gather([stop.signum, memory.get(ENOUGH, False)]), strict=True)
+    return StopFlag(max(signums)), any(enough)
+
+
+def _leave_if(asked: StopFlag, reached: str) -> None:
+    if asked.signum:
+        parallel.barrier()  # nobody leaves, and is missed, before all is saved
+        asked.raise_if_set(reached)
 
 
 def _prepared(model: PreTrainedModel, plan: AnyPlan, config: Train) -> AnyPlan:
@@ -331,11 +345,9 @@ def _loss_alone(model: PreTrainedModel, course: Course, config: Train, epoch: in
     return math.fsum(part.weight * float(part.total) / max(part.items, 1) for part in parts)
 
 
-def keep_best(work: Work, model: PreTrainedModel, memory: dict[str, Any], step: int, score: float) -> None:
-    """Keep the weights of the highest ``score`` so far; the earliest one wins a draw, and NaN never is the highest."""
-    if score > memory.get("best_score", float("-inf")):
-        memory |= {"best_score": score, "best_step": step}
-        checkpoint.save(work.path / "best", step, learn.saved_tensors(model), {}, keep=1)
+def keep_best(work: Work, model: PreTrainedModel, step: int) -> None:
+    """Keep the weights of the best step so far, in the place of the one before."""
+    checkpoint.save(work.path / "best", step, learn.saved_tensors(model), {}, keep=1)
 
 
 def restore_best(work: Work, model: PreTrainedModel) -> None:

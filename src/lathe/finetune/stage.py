@@ -38,7 +38,17 @@ from lathe.tasks import AnyTask
 from lathe.tasks.examples import Examples, encode, evaluate, hold_out, read_tables, resolve, use_of
 from lathe.tasks.forward import task_forward
 from lathe.tasks.origin import Origin
-from lathe.tasks.training import TaskTrain, course_of, score, steps_between, train_on, tuned, watched_of
+from lathe.tasks.training import (
+    TaskTrain,
+    course_of,
+    mean_loss,
+    score,
+    selection_of,
+    steps_between,
+    train_on,
+    tuned,
+    watched_of,
+)
 
 
 @recipe
@@ -148,6 +158,7 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
 def _read(recipe: Recipe, work: Work) -> Inputs:
     """All that can be wrong with files is found before a model is loaded."""
     runtime.set_up()
+    selection_of(recipe.task, recipe.train)
     tokenizer, config = _origin(recipe).read(recipe.task)
     check(recipe.adapt, config, is_new=recipe.base is None)
     files = {"train": recipe.data.train, "validation": recipe.data.validation, "test": recipe.data.test}
@@ -177,13 +188,14 @@ def _origin(recipe: Recipe) -> Origin:
 def _evaluations(recipe: Recipe, inputs: Inputs, course: Course) -> Evaluations:
     """The validation rows after some steps each time; a sample of them is what one batch of prediction takes."""
     count = evaluation_steps(course.total, steps_between(course, recipe.train))
-    encoded = watched_of(inputs.splits["validation"], inputs.task, recipe.train).encoded
-    lengths = np.array([lengths_of(pieces_of(row)).sum() for row in encoded])
+    watched = watched_of(inputs.splits["validation"], inputs.task, recipe.train)
+    lengths = np.array([lengths_of(pieces_of(row)).sum() for row in watched.encoded])
 
     def sample(model: PreTrainedModel) -> int:
         predictor = _predictor(inputs, model, recipe.train)
         few = max(1, int(np.searchsorted(lengths.cumsum(), 2 * predictor.tokens_per_batch)))
-        predictor.predict(encoded[:few])
+        predictor.predict(watched.encoded[:few])
+        mean_loss(model, predictor, watched.part(np.arange(len(lengths)) < few), recipe.train)
         return int(lengths[:few].sum())
 
     return Evaluations(count, count * int(lengths.sum()), sample)
@@ -202,7 +214,7 @@ def _some(inputs: Inputs) -> Mapping[str, Tensor]:
 
 
 def _train(config: FinetuneTrain, inputs: Inputs, adapted: Adapted, work: Work) -> tuple[AnyTask, dict[str, Any]]:
-    """Train, keep the best model by the task's first metric, and score it; the task with what validation chose."""
+    """Train, keep the best model, and score it; the task with what validation chose."""
     splits, model = inputs.splits, adapted.model
     predictor = _predictor(inputs, model, config)
     taken = train_on(inputs.task, inputs.source, model, predictor, splits["validation"], config, work)

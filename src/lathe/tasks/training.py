@@ -1,7 +1,8 @@
-"""Training for a task: evaluate between the steps, keep the best model by the task's first metric."""
+"""Training for a task: evaluate between the steps, keep the best model, end where nothing better comes."""
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -11,8 +12,8 @@ from pydantic import Field
 from transformers import PreTrainedModel
 
 from lathe.core.batches import Plan, Source, StepSize, cut
-from lathe.core.errors import LatheError
-from lathe.core.fit import Course, fit, keep_best
+from lathe.core.errors import RecipeError, did_you_mean
+from lathe.core.fit import ENOUGH, Course, fit, keep_best
 from lathe.core.keyed import row_seeds, uniform
 from lathe.core.learn import Train
 from lathe.core.predictions import Text
@@ -24,6 +25,7 @@ from lathe.core.types import Objective, Part, Symbols
 from lathe.core.work import Work
 from lathe.tasks.examples import Examples, evaluate
 from lathe.tasks.forward import Writes
+from lathe.tasks.selection import LOSS, Selection
 
 WRITTEN_ROWS = 200
 WINDOW = 4
@@ -40,6 +42,14 @@ class TaskTrain(Train):
     """Rows in each optimizer step."""
     eval_steps: int | None = Field(None, ge=1)
     """Steps between evaluations; without it once an epoch."""
+    eval_epochs: float | None = Field(None, gt=0)
+    """Passes over the training rows between evaluations, instead of eval_steps; 0.5: twice in each."""
+    metric_for_best_model: str | None = None
+    """Metric of the validation rows that selects the model, one of the task's, or loss; the task's first by itself."""
+    early_stopping_patience: int | None = Field(None, ge=1)
+    """End after so many evaluations in a row that found nothing better; without it all steps are taken."""
+    early_stopping_threshold: float = Field(0.0, ge=0)
+    """Better is what is better by more than this than what last was; small gains add up."""
     max_eval_samples: int | None = Field(None, ge=1)
     """Most validation rows answered between steps, chosen by key; all if not given, or 200 where answers are written.
     At the end, and for the loss of written answers, all are taken."""
@@ -54,35 +64,37 @@ def train_on(
     config: TaskTrain,
     work: Work,
 ) -> dict[str, Any]:
-    """Train ``model``, which ``predictor`` predicts with; returns the best step and the number of steps.
+    """Train ``model``, which ``predictor`` predicts with; returns which step is the best, why, and how many there were.
 
     The model ends as it was after the last step; ``restore_best`` brings back the best one.
     """
     course = course_of(objective, source, predictor.tokenizer, config)
     total, every = course.total, steps_between(course, config)
-    metrics = predictor.task.metrics
-    selector = next(iter(metrics))
+    selection, metrics = selection_of(predictor.task, config), predictor.task.metrics
     if isinstance(predictor.task, Writes):  # a library that a metric lacks is missed now, not after an epoch
         evaluate(metrics, [("a",)], [Text("a")])
     watched = watched_of(validation, predictor.task, config)
     if len(watched.rows) < len(validation.rows):
         say(f"between steps {len(watched.rows):,} of {len(validation.rows):,} validation rows are answered")
+    learnt = validation if isinstance(predictor.task, Writes) else watched
     memory: dict[str, Any] = {}
     for step in fit(model, course, config, work, memory):
         if step.number % every == 0 or step.number == total:
-            scores = validated(predictor, watched)
-            if isinstance(predictor.task, Writes):
-                scores["loss"] = mean_loss(model, predictor, validation, config)
-            work.log("evaluation", step=step.number, **scores)
+            scores = validated(predictor, watched) | {"loss": mean_loss(model, predictor, learnt, config)}
+            work.log("evaluation", step=step.number, **_numbers(scores))
             found = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
             say(f"step {step.number} of {total}: validation {found}")
-            keep_best(work, model, memory, step.number, scores[selector])
-    if "best_step" not in memory:
-        raise LatheError(
-            f"validation {selector}: no evaluation found a number above -inf, so no step is the best; look at the rows "
-            "of data.validation, and lower train.learning_rate if the loss rose"
-        )
-    return {"best_step": memory["best_step"], "steps": total}
+            if selection.is_best(memory, step.number, scores):
+                keep_best(work, model, step.number)
+            if selection.has_enough(memory):
+                say(f"step {step.number}: ends early, nothing better came (patience {selection.patience})")
+                memory[ENOUGH] = True
+    return selection.outcome(memory, total)
+
+
+def _numbers(scores: Mapping[str, float]) -> dict[str, float]:
+    """Those that JSON has a form for."""
+    return {name: value for name, value in scores.items() if math.isfinite(value)}
 
 
 def watched_of(validation: Examples, task: Any, config: TaskTrain) -> Examples:
@@ -121,7 +133,22 @@ def course_of(objective: Objective, source: Source, tokenizer: Any, config: Task
 
 def steps_between(course: Course, config: TaskTrain) -> int:
     """Steps from one evaluation to the next."""
-    return config.eval_steps or course.plan.count(1)
+    return config.eval_steps or course.plan.count(config.eval_epochs or 1)
+
+
+def selection_of(task: Any, config: TaskTrain) -> Selection:
+    """What selects the model. Raises ``RecipeError`` for a metric that the task lacks, and for what does nothing."""
+    name = config.metric_for_best_model or next(iter(task.metrics))
+    if name != LOSS and name not in task.metrics:
+        known = [*task.metrics, LOSS]
+        raise RecipeError(
+            f"train.metric_for_best_model: {name!r} is not one of {', '.join(known)}{did_you_mean(name, known)}"
+        )
+    if config.early_stopping_threshold and not config.early_stopping_patience:
+        raise RecipeError("train.early_stopping_threshold: does nothing without train.early_stopping_patience")
+    if config.eval_steps and config.eval_epochs:
+        raise RecipeError("train.eval_epochs: give it or train.eval_steps, not both")
+    return Selection(name, config.early_stopping_patience, config.early_stopping_threshold)
 
 
 @runtime_checkable
