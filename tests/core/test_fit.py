@@ -7,6 +7,7 @@ import random
 import resource
 import signal
 import threading
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
@@ -366,6 +367,8 @@ def test_a_last_save_that_the_disk_refuses_says_so_and_the_same_run_goes_on(lab)
         for step in fit.fit(lab.build(), lab.course, config, lab.work("full"), memory := {"seen": 0}):
             memory["seen"] += 1
             if step.number == 11:
+                while not (lab.folder / "full" / "checkpoints" / "step-000000010").is_dir():
+                    time.sleep(0.01)  # it is written beside training
                 full.enter_context(files_end_at(9000))
     full.close()
     assert checkpoint.newest(lab.folder / "full" / "checkpoints").step == 10
