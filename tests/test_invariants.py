@@ -20,7 +20,7 @@ from lathe.core.data import Message
 from lathe.core.keyed import row_keys
 from lathe.core.learn import State, Train, restore, saved_tensors, train
 from lathe.core.optim import SGD, AdamW
-from lathe.core.predictions import Relation, Span
+from lathe.core.predictions import Event, Relation, Span
 from lathe.core.predictor import TaskPredictor
 from lathe.core.tagging import join_tokens
 from lathe.core.tokens import TokenFile
@@ -51,6 +51,7 @@ from lathe.tasks import (
     Chat,
     Choose,
     Classify,
+    FindEvents,
     Intent,
     MultiLabel,
     Relate,
@@ -217,6 +218,18 @@ def relate(entities):
     return build
 
 
+def event(_):
+    """Two events that share an argument, one that says nothing, one in a long text."""
+    _, tagged = tag(_)
+    rows = [{"text": row["text"], "events": ()} for row in tagged]
+    paris = Span(14, 19, "Place")
+    rows[0]["events"] = (Event(Span(0, 5, "Play"), (paris,)), Event(Span(6, 10, "Show"), (Span(0, 5, "What"), paris)))
+    rows[1]["events"] = (Event(Span(0, 1, "Show"), (Span(2, 4, "What"),)), Event(Span(1, 2, "Play"), ()))
+    rows[4]["text"] = f"{'good film ' * 9}not in Paris 北京"
+    rows[4]["events"] = (Event(Span(90, 93, "Play"), (Span(97, 102, "Place"), Span(103, 105, "Place"))),)
+    return FindEvents(labels=("Play", "Show", "role:Place", "role:What"), max_length=20, stride=4), rows
+
+
 def answer(_):
     contexts = [
         ("a great film in Paris", "Paris"),
@@ -255,6 +268,7 @@ BUILDERS = {
     "intent": intent,
     "relate": relate("given"),
     "relate find": relate("find"),
+    "event": event,
     "answer": answer,
 }
 WAYS = {"bitfit": BitFit(), **({"lora": Lora(), "ia3": IA3()} if find_spec("peft") else {})}
@@ -426,7 +440,7 @@ def test_it_learns_a_handful_of_rows_by_heart(member, tokenizer):
 
 def test_the_loss_is_hugging_faces(member, tokenizer):
     """Parity at 1e-5 in float32: the same batch through the model's own loss."""
-    without = ("answer", "intent", "relate", "replaced", "simcse", "choose")
+    without = ("answer", "event", "intent", "relate", "replaced", "simcse", "choose")
     if member.objective.kind in without or getattr(member.objective, "class_weights", None):
         pytest.skip("transformers has no loss for it; a reference is in tests/objectives or tests/tasks")
     model, source = member.build().eval(), member.source(tokenizer)

@@ -39,6 +39,8 @@ RELATED = [
     {"text": "a film in Paris", "spans": [FILM, PLACE], "relations": [{"head": 0, "tail": 1, "label": "in"}]},
     {"text": "a film or Paris", "spans": [FILM, PLACE], "relations": []},
 ]
+PLAY = {"type": "play", "trigger": {"start": 2, "end": 6}, "arguments": [{"start": 10, "end": 15, "role": "place"}]}
+EVENTS = [{"text": "a film in Paris", "events": [PLAY]}, {"text": "很好", "events": []}]
 NO_LABEL = {"text": "a film", "labels": []}
 STEPS = ["train.max_steps=2"]
 PROSE = (
@@ -117,6 +119,7 @@ def test_a_recipe_shows_the_command_that_runs_it(path):
         ("tag", TAGGED * 12),
         ("intent", INTENTS * 12),
         ("relate", RELATED * 12),
+        ("event", EVENTS * 12),
         ("answer", ANSWERED * 12),
     ],
 )

@@ -1,4 +1,4 @@
-"""Relations from a file of rows to an answer over HTTP."""
+"""Relations and events from a file of rows to an answer over HTTP."""
 
 import json
 
@@ -34,7 +34,21 @@ RELATED = [
     related("影片在Paris", "影片", "Paris", "in"),
     related("the bad plot is not in 北京", "plot", "北京", None),
 ]
+
+
+def happens(text, trigger, kind, **roles):
+    arguments = [place(text, word, role=role) for role, word in roles.items()]
+    return {"text": text, "events": [{"type": kind, "trigger": place(text, trigger), "arguments": arguments}]}
+
+
+EVENTS = [
+    happens("great film in Paris", "film", "Play", Place="Paris"),
+    happens("北京很好", "很好", "Show", What="北京"),
+    happens("Paris is a bad plot", "plot", "Show", What="Paris"),
+    {"text": "影片 is not good", "events": []},
+]
 KINDS = {
+    "event": ({"kind": "event"}, EVENTS, ("text",)),
     "relate": ({"kind": "relate"}, RELATED, ("text", "spans")),
     "relate find": ({"kind": "relate", "entities": "find"}, RELATED, ("text",)),
 }
@@ -63,7 +77,7 @@ def made(request, tmp_path, base):
 def test_it_learns_its_rows_and_is_the_same_evaluated_predicted_and_served(made, tmp_path):
     bundle, asked = made
     learnt = bundle.manifest.scores["test"]
-    assert learnt["relation_f1"] == 1, learnt
+    assert next(iter(learnt.values())) == 1, learnt
     assert learnt.keys() == bundle.manifest.scores["test_baseline"].keys()
 
     model = load(bundle.path)
@@ -74,7 +88,7 @@ def test_it_learns_its_rows_and_is_the_same_evaluated_predicted_and_served(made,
     lines = [json.loads(line) for line in (tmp_path / "report/predictions.jsonl").read_text("utf-8").splitlines()]
     assert rounded([line["prediction"] for line in lines[: len(asked)]]) == rounded(answers)
     scores = json.loads((tmp_path / "report/scores.json").read_text("utf-8"))
-    assert scores["by_label"]["in"]["f1"] == 1
+    assert {report["f1"] for report in scores["by_label"].values()} == {1}
 
     about = About("demo@1", bundle.manifest.task["kind"], (), model.task.unlabelled)
     with TestClient(build_app(model, about)) as client:
@@ -90,7 +104,7 @@ def rounded(value):
     return json.loads(json.dumps(value), parse_float=lambda digits: round(float(digits), 4))
 
 
-@pytest.mark.parametrize("name", list(KINDS))
+@pytest.mark.parametrize("name", ["relate", "relate find"])
 def test_a_check_shows_the_marks_and_what_is_learnt_at_them(name, tmp_path, base):
     task, rows, _ = KINDS[name]
     file = tmp_path / "rows.jsonl"

@@ -16,12 +16,13 @@ _CLASSES = {
     "answer": "AutoModelForQuestionAnswering",
     **dict.fromkeys(["classify", "multilabel", "score"], "AutoModelForSequenceClassification"),
     "choose": "AutoModelForMultipleChoice",
-    **dict.fromkeys(["intent", "relate", "tag"], "AutoModelForTokenClassification"),
+    **dict.fromkeys(["event", "intent", "relate", "tag"], "AutoModelForTokenClassification"),
 }
 _PURPOSES = {
     "answer": "Finds the stretch of a context that answers a question, in characters of the context as it was given.",
     "choose": "Chooses one of several answers to a text, with the probability of each.",
     "classify": "Gives a text, or a pair of texts, one of its labels, with the probability of each.",
+    "event": "Finds the events of a text: the words that tell of them, and who and what take part in which role.",
     "intent": "Tells what an utterance wants, and finds the values that it gives, in characters of the text.",
     "multilabel": "Gives a text all the labels that hold, with the probability of each by itself.",
     "relate": "Tells which relations hold between the entities of a text, from which to which.",

@@ -10,9 +10,9 @@ import numpy as np
 from lathe.core.data import Shape
 from lathe.core.measure import Speed
 from lathe.core.metrics import class_reports, confusion, exact_match, span_reports
-from lathe.core.metrics.structures import relation_rows
-from lathe.core.metrics.sums import f1_of, precision_of, recall_of
-from lathe.core.predictions import Answer, Frame, Label, Number, Prediction, Relations, Span, Spans
+from lathe.core.metrics.structures import argument_rows, relation_rows, trigger_rows
+from lathe.core.metrics.sums import RowsOf, f1_of, precision_of, recall_of
+from lathe.core.predictions import Answer, Event, Events, Frame, Label, Number, Prediction, Relations, Span, Spans
 from lathe.core.stats import Score
 from lathe.core.types import Row
 
@@ -86,6 +86,8 @@ class Evaluation:
             return by_intent | _by_span(slots, [frame.spans for frame in self.predictions], "slot:")
         if self.kind == "relate":
             return _by_relation(self.golds, self.predictions)
+        if self.kind == "event":
+            return _by_event(self.golds, self.predictions)
         return _by_span(self.golds, self.predictions) if self.kind == "tag" else {}
 
     @property
@@ -133,7 +135,7 @@ def mistakes(gold: Any, prediction: Prediction) -> str:
         return "" if right else f"{_brief(prediction.text)!r} for {_brief(gold[0] if gold else '')!r}"
     if isinstance(prediction, Number):
         return "" if prediction.value == gold else f"{prediction.value:.4g} for {gold:.4g}"
-    if not isinstance(prediction, Spans | Relations):
+    if not isinstance(prediction, Spans | Relations | Events):
         return _told(gold, prediction)
     wanted, given = _items(gold), _items(prediction)
     missed = [f"missed {told}" for *_, told in sorted(wanted - given)]
@@ -184,12 +186,38 @@ def _by_relation(golds: Sequence[Relations], predictions: Sequence[Relations]) -
     def only(label: str, rows: Sequence[Relations]) -> list[Relations]:
         return [Relations(tuple(one for one in row.relations if one.label == label)) for row in rows]
 
+    labels = sorted({one.label for row in (*golds, *predictions) for one in row.relations})
+    return {label: _counted(relation_rows, only(label, golds), only(label, predictions)) for label in labels}
+
+
+def _by_event(golds: Sequence[Events], predictions: Sequence[Events]) -> dict[str, LabelReport]:
+    """Triggers by their type, then arguments by their role."""
+    events = [event for row in (*golds, *predictions) for event in row.events]
     reports = {}
-    for label in sorted({one.label for row in (*golds, *predictions) for one in row.relations}):
-        sums = relation_rows(only(label, golds), only(label, predictions)).sum(0)
-        precision, recall, f1 = (float(ratio(sums)) for ratio in (precision_of, recall_of, f1_of))
-        reports[label] = LabelReport(precision, recall, f1, int(sums[2]))
+    for label in sorted({event.trigger.label for event in events}):
+        of_type = [
+            [Events(tuple(event for event in row.events if event.trigger.label == label)) for row in rows]
+            for rows in (golds, predictions)
+        ]
+        reports[label] = _counted(trigger_rows, *of_type)
+    for role in sorted({argument.label for event in events for argument in event.arguments}):
+        reports[f"role:{role}"] = _counted(argument_rows, _with_role(role, golds), _with_role(role, predictions))
     return reports
+
+
+def _with_role(role: str, rows: Sequence[Events]) -> list[Events]:
+    """The events with the arguments of one role alone."""
+
+    def only(event: Event) -> Event:
+        return Event(event.trigger, tuple(one for one in event.arguments if one.label == role))
+
+    return [Events(tuple(map(only, row.events))) for row in rows]
+
+
+def _counted(rows_of: RowsOf, golds: Sequence[Any], predictions: Sequence[Any]) -> LabelReport:
+    sums = rows_of(golds, predictions).sum(0)
+    precision, recall, f1 = (float(ratio(sums)) for ratio in (precision_of, recall_of, f1_of))
+    return LabelReport(precision, recall, f1, int(sums[2]))
 
 
 def _told(gold: Any, prediction: Prediction) -> str:
@@ -210,6 +238,10 @@ def _items(answer: Any) -> set[tuple[int, int, str]]:
     if isinstance(answer, Relations):
         ends = ((one.head, one.tail, one.label) for one in answer.relations)
         return {(head.start, tail.start, f"{label} ({_place(head)}, {_place(tail)})") for head, tail, label in ends}
+    if isinstance(answer, Events):
+        triggers = {(one.trigger.start, one.trigger.end, _place(one.trigger)) for one in answer.events}
+        arguments = ((one, event.trigger.label) for event in answer.events for one in event.arguments)
+        return triggers | {(one.start, one.end, f"{label}.{_place(one)}") for one, label in arguments}
     return {(span.start, span.end, _place(span)) for span in getattr(answer, "spans", answer)}
 
 

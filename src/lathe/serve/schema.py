@@ -129,6 +129,15 @@ class RelationsAnswer(_Object):
     spans: list[SpanAnswer] | None = Field(None, description="The entities, where the model finds them itself.")
 
 
+class EventAnswer(_Object):
+    trigger: SpanAnswer = Field(description="The word that says that something happens, labelled with the type.")
+    arguments: list[SpanAnswer] = Field(description="Who and what take part, labelled with their roles.")
+
+
+class EventsAnswer(_Object):
+    events: list[EventAnswer]
+
+
 class ContextAnswer(_Object):
     text: str = Field(description="Empty where the context has no answer.")
     start: int | None = Field(description="First character, from 0, in code points of the context as it was sent.")
@@ -153,6 +162,7 @@ class Answer(_Object):
         | SpansAnswer
         | FrameAnswer
         | RelationsAnswer
+        | EventsAnswer
         | ContextAnswer
         | TextAnswer
     ] = Field(description="One for each row, in order.")

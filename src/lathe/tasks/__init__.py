@@ -8,6 +8,7 @@ from lathe.tasks.answer import AnswerQuestion
 from lathe.tasks.chat import Chat
 from lathe.tasks.choose import Choose
 from lathe.tasks.classify import Classify
+from lathe.tasks.events import FindEvents
 from lathe.tasks.intent import Intent
 from lathe.tasks.multilabel import MultiLabel
 from lathe.tasks.relate import Relate
@@ -16,7 +17,7 @@ from lathe.tasks.tag import Tag
 from lathe.tasks.transform import Transform
 
 AnyTask = Annotated[
-    Classify | MultiLabel | Score | Choose | Tag | Intent | Relate | AnswerQuestion | Transform | Chat,
+    Classify | MultiLabel | Score | Choose | Tag | Intent | Relate | FindEvents | AnswerQuestion | Transform | Chat,
     Field(discriminator="kind"),
 ]
 
@@ -26,6 +27,7 @@ __all__ = [
     "Chat",
     "Choose",
     "Classify",
+    "FindEvents",
     "Intent",
     "MultiLabel",
     "Relate",

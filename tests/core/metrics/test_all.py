@@ -64,7 +64,7 @@ SETS = [("好",), ("bad", "good"), (), ("差 评", "好"), ("good",)] * 3
 SPANS = [(A,), (), (B, C)] * 3
 RELATED = [(Relation(A, B, "in"),), (), (Relation(A, B, "in"), Relation(C, A, "知"))] * 3
 RELATIONS = [Relations(told, spans) for told, spans in zip(RELATED, SPANS, strict=True)]
-EVENTS = [(Event(A, (B, C)),), (), (Event(B, ()), Event(C, (A,)))] * 3
+EVENTS = [Events(told) for told in [(Event(A, (B, C)),), (), (Event(B, ()), Event(C, (A,)))] * 3]
 FRAMES = [("订票", (A, B)), ("play", ()), ("play", (C,))] * 3
 KINDS = {
     "label": Kind([*LABELS] * 4, [label(one) for one in LABELS] * 4, [label(LABELS[n % 3], 0.6) for n in range(16)]),
@@ -72,7 +72,7 @@ KINDS = {
     "number": Kind([1, 2.5, 2.5, -3] * 3, [Number(one) for one in (1, 2.5, 2.5, -3)] * 3, [*map(Number, range(12))]),
     "spans": Kind(SPANS, [*map(Spans, SPANS)], [*map(Spans, SPANS[2:] + SPANS[:2])]),
     "relations": Kind(RELATIONS, RELATIONS, RELATIONS[2:] + RELATIONS[:2]),
-    "events": Kind(EVENTS, [*map(Events, EVENTS)], [*map(Events, EVENTS[2:] + EVENTS[:2])]),
+    "events": Kind(EVENTS, EVENTS, EVENTS[2:] + EVENTS[:2]),
     "frame": Kind(
         FRAMES,
         [Frame(Label(name, {}), Spans(spans)) for name, spans in FRAMES],

@@ -62,7 +62,7 @@ ATTACK = Event(Span(0, 3, "Attack"), (Span(4, 8, "Attacker"), Span(9, 12, "Targe
     ],
 )
 def test_what_of_an_event_is_right_is_told_on_four_levels(said, trigger_found, trigger, argument_found, argument):
-    rows = [(ATTACK,)], [Events((said,))]
+    rows = [Events((ATTACK,))], [Events((said,))]
     assert trigger_identification_f1(*rows) == trigger_found
     assert trigger_f1(*rows) == trigger
     assert argument_identification_f1(*rows) == pytest.approx(argument_found)

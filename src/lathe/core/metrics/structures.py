@@ -13,7 +13,7 @@ from lathe.core.metrics.sums import Floats, f1_of, mean_of, paired, set_row, tot
 from lathe.core.predictions import Event, Events, Frame, Relation, Relations, Span, Spans
 
 RelationGolds: TypeAlias = Sequence[Relations]
-EventGolds: TypeAlias = Sequence[Sequence[Event]]
+EventGolds: TypeAlias = Sequence[Events]
 FrameGolds: TypeAlias = Sequence[tuple[str, Sequence[Span]]]
 
 
@@ -145,7 +145,8 @@ def _events(
     def all_of(events: Sequence[Event]) -> set[tuple[Any, ...]]:
         return {item for event in events for item in items(event)}
 
-    return np.array([set_row(all_of(gold), all_of(one.events)) for gold, one in paired(golds, predictions)], np.float64)
+    counts = [set_row(all_of(gold.events), all_of(one.events)) for gold, one in paired(golds, predictions)]
+    return np.array(counts, np.float64)
 
 
 def _place(span: Span) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from lathe.models.baselines.answers import rarest_words
 from lathe.models.baselines.choices import tfidf_choice
 from lathe.models.baselines.copies import copy_or_lead
 from lathe.models.baselines.frames import frequent_frame
+from lathe.models.baselines.happenings import frequent_events
 from lathe.models.baselines.labels import OneLabel, TfidfLogistic, tfidf_logistic
 from lathe.models.baselines.numbers import tfidf_ridge
 from lathe.models.baselines.relations import likely_relations
@@ -22,6 +23,7 @@ _OF_ROWS: Mapping[str, Fit] = {
     "chat": nearest_answer,
     "choose": tfidf_choice,
     "classify": tfidf_logistic,
+    "event": frequent_events,
     "intent": frequent_frame,
     "multilabel": tfidf_logistic_each,
     "score": tfidf_ridge,
@@ -44,6 +46,7 @@ __all__ = [
     "TfidfLogistic",
     "baseline",
     "copy_or_lead",
+    "frequent_events",
     "frequent_frame",
     "frequent_tag",
     "likely_relations",
