@@ -415,8 +415,10 @@ def test_a_checkpoint_of_another_model_is_refused_with_what_differs(lab, bert_co
         lab.run("out", train())
 
 
-def test_error_numbers_of_a_full_disk_are_known_by_safetensors_too(tmp_path):
+def test_a_full_disk_is_known_whichever_library_finds_it(tmp_path, tokenizer):
     with pytest.raises(DiskError, match="No space left"), writing(tmp_path / "a" / "b", 10**6):
         raise SafetensorError(f"Error while serializing: I/O error: No space left (os error {errno.ENOSPC})")
+    with pytest.raises(DiskError, match="File too large"), writing(tmp_path), files_end_at(100):
+        tokenizer.save_pretrained(tmp_path)
     with pytest.raises(FileNotFoundError), writing(tmp_path):
         (tmp_path / "absent").read_bytes()

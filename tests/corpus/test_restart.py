@@ -36,6 +36,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_texts(folder: Path, count: int) -> Path:
     """Lines that are cut, a compressed file that is not, small files; copies, near copies, faults and empty lines."""
+    folder.mkdir(exist_ok=True)
     draw = random.Random(0)
     rows = [" ".join(draw.choices(WORDS, k=draw.randint(2, 60))) for _ in range(count)]
     rows += [draw.choice(rows) for _ in range(count // 10)]
@@ -208,15 +209,16 @@ def test_runs_in_changing_numbers_of_processes_killed_at_random_moments_make_the
     expected = content(run(recipe(texts, processes=1), tmp_path / "expected").path)
     draw, kills = random.Random(1), 0
     while kills < 50:
+        out = tmp_path / f"out{kills}"
         for attempt in range(1000):
-            with start(tmp_path / "script.py", texts, tmp_path / f"out{kills}", draw.choice([1, 2, 3])) as running:
+            with start(tmp_path / "script.py", texts, out, draw.choice([1, 2, 3])) as running:
                 try:
                     running.wait(draw.uniform(3, 9) + attempt)
                     break
                 except subprocess.TimeoutExpired:
                     running.kill()
                     kills += 1
-        assert content(tmp_path / f"out{kills}") == expected
+        assert content(out) == expected
 
 
 @pytest.mark.slow

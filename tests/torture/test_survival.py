@@ -6,6 +6,7 @@ A tenth of each belongs to the main suite, all of it to ``make torture``.
 import json
 import os
 import random
+import re
 import resource
 import select
 import shutil
@@ -239,7 +240,7 @@ def test_stops_save_and_go_on(lab, count):
             assert ended or code in (143, -signal.SIGTERM), run.said
             if code == 143:
                 stops += 1
-                at = int(run.said["error"].split("stopped after step ")[1].split()[0])
+                at = int(re.search(r"stopped after (?:step|the last of) (\d+)", run.said["error"])[1])
                 assert newest(Path(f"{run.out}.work") / "checkpoints").step == at
         same_as_unbroken(lab, kind, out)
     print(f"SURVIVAL stops {stops}")

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from lathe.core.errors import DiskError
 
 REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
@@ -23,7 +21,7 @@ def writing(path: Path, needed: int = 0) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, SafetensorError) as error:
+    except Exception as error:  # tokenizers, written in Rust, raises nothing narrower
         number = _number(error)
         if number not in REFUSALS:
             raise
@@ -33,8 +31,8 @@ def writing(path: Path, needed: int = 0) -> Iterator[None]:
         ) from error
 
 
-def _number(error: OSError | SafetensorError) -> int:
-    """The system's error number; safetensors has it in the text only."""
+def _number(error: Exception) -> int:
+    """The system's error number; safetensors and tokenizers have it in the text only."""
     if isinstance(error, OSError):
         return error.errno or 0
     found = re.search(r"os error (\d+)", str(error))
