@@ -12,14 +12,14 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, DistilBertC
 from lathe.cli import main
 from lathe.core import packing
 from lathe.core.data import Message
-from lathe.core.predictions import Span, Text
+from lathe.core.predictions import Event, Span, Text
 from lathe.core.predictor import TaskPredictor
 from lathe.core.tagging import join_tokens
 from lathe.core.types import IGNORE, Symbols
 from lathe.generation import Generation
 from lathe.models.pretrained import new_model, open_model, open_tokenizer, save_model
 from lathe.runtimes.eager import torch_forward
-from lathe.tasks import AnswerQuestion, Chat, Choose, Classify, MultiLabel, Relate, Tag, Transform
+from lathe.tasks import AnswerQuestion, Chat, Choose, Classify, FindEvents, MultiLabel, Relate, Tag, Transform
 from lathe.tasks.conversations import prepare
 
 
@@ -313,3 +313,17 @@ def test_a_text_that_holds_the_marks_marks_something(tokenizer):
     (piece,) = encoded["windows"]
     before = [tokenizer.convert_ids_to_tokens(piece["input_ids"][place - 1]) for place in piece["pieces"]]
     assert before == ["film", "Paris"]
+
+
+def test_an_argument_of_two_events_keeps_the_role_of_one(tokenizer):
+    """Taggers with one sequence of roles for a whole text: what buyer and seller share belongs to one of them."""
+    tokenizer.add_tokens([*"@#*"])
+    paris = (0, 5)
+    events = (
+        Event(Span(9, 14, "A"), (Span(*paris, "host"),)),
+        Event(Span(19, 22, "B"), (Span(*paris, "guest"),)),
+    )
+    task = FindEvents(labels=("A", "B", "role:guest", "role:host"))
+    (encoded,) = task.encode([{"text": "Paris is great and bad", "events": events}], tokenizer)
+    _, *windows = encoded["lessons"]
+    assert [task.outputs[window["tags"][0]] for window in windows] == ["role:B-host", "role:B-guest"]

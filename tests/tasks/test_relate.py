@@ -111,6 +111,12 @@ def test_head_and_tail_are_marked_with_their_types(tokenizer):
     assert [back.input_ids[place] for place in back.ends] == tokenizer.convert_tokens_to_ids(["@", "#"])
 
 
+def test_a_type_with_the_name_of_a_special_token_is_text(tokenizer):
+    (tokens,) = tokenize(["film"], tokenizer, None)
+    found = mark(tokens, [Span(0, 4, "[SEP]")], Marks.of(tokenizer, ["[SEP]"]), None)
+    assert found.input_ids.count(tokenizer.sep_token_id) == 1
+
+
 def test_an_entity_within_another_is_marked_within_it(tokenizer):
     (tokens,) = tokenize(["北京很好"], tokenizer, None)
     found = mark(tokens, (Span(0, 2, "a"), Span(1, 2, "the")), Marks.of(tokenizer, ["a", "the"]), None)
@@ -225,7 +231,7 @@ def test_a_vocabulary_without_signs_is_refused():
     class Blind:
         unk_token_id = 1
 
-        def __call__(self, text, add_special_tokens):
+        def __call__(self, text, **options):
             return {"input_ids": [1]}
 
     with pytest.raises(RecipeError, match="fewer than three of the signs"):

@@ -34,7 +34,8 @@ class Marks:
         """Raises ``RecipeError`` for a vocabulary without signs."""
 
         def ids(text: str) -> Ids:
-            return tuple(tokenizer(without_surrogates(text), add_special_tokens=False)["input_ids"])
+            options = {"add_special_tokens": False, "split_special_tokens": True}  # a type may have any name
+            return tuple(tokenizer(without_surrogates(text), **options)["input_ids"])
 
         known = [found for sign in SIGNS if (found := ids(sign)) and tokenizer.unk_token_id not in found]
         if len(known) < 3:
