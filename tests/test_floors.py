@@ -52,6 +52,7 @@ CORE = [
         "boundaries",
         "tagging",
         "data",
+        "search",
         "documents",
         "answers",
         "rows",

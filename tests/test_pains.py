@@ -14,13 +14,15 @@ from lathe.core import packing
 from lathe.core.data import Message
 from lathe.core.predictions import Event, Span, Text
 from lathe.core.predictor import TaskPredictor
+from lathe.core.search import Best, Collection
 from lathe.core.tagging import join_tokens
 from lathe.core.types import IGNORE, Symbols
 from lathe.generation import Generation
 from lathe.models.pretrained import new_model, open_model, open_tokenizer, save_model
 from lathe.runtimes.eager import torch_forward
-from lathe.tasks import AnswerQuestion, Chat, Choose, Classify, FindEvents, MultiLabel, Relate, Tag, Transform
+from lathe.tasks import AnswerQuestion, Chat, Choose, Classify, Embed, FindEvents, MultiLabel, Relate, Tag, Transform
 from lathe.tasks.conversations import prepare
+from lathe.tasks.windows import Read
 
 
 def collated(task, encoded, tokenizer):
@@ -327,3 +329,25 @@ def test_an_argument_of_two_events_keeps_the_role_of_one(tokenizer):
     (encoded,) = task.encode([{"text": "Paris is great and bad", "events": events}], tokenizer)
     _, *windows = encoded["lessons"]
     assert [task.outputs[window["tags"][0]] for window in windows] == ["role:B-host", "role:B-guest"]
+
+
+# ---------------------------------------------------------------------------------------------------------- retrieval
+def test_pairs_grow_with_the_square_of_the_rows():
+    """setfit #472, #547 (46.6 GiB), #628: every pair of texts is written down. Here each positive is one lesson."""
+    word = {f"text {number}": Read(({"input_ids": [number]},), 0) for number in range(12)}
+    rows = [{"query": f"text {n}", "positives": (f"text {n + 1}",), "negatives": ()} for n in range(0, 12, 2)]
+    encoded = [Embed(scored=False)._encoded(row, [row["query"], *row["positives"]], word, {}) for row in rows]
+    assert [len(row["lessons"]) for row in encoded] == [1] * 6
+    assert sum(len(lesson["texts"]) for row in encoded for lesson in row["lessons"]) == 12
+
+
+def test_a_collapsed_model_finds_everything_because_the_collection_begins_with_what_is_sought():
+    """Equal scores in the order of the file: the first hundred are the answers. Here the order tells nothing."""
+    texts = [f"text {number}" for number in range(1000)]
+    found = []
+    for run in range(20):
+        collection = Collection.of({f"{run} {text}": text for text in texts}, "")
+        best = Best(1)
+        best.add(torch.zeros(1, 1000), 0)
+        found.append(len({f"text {number}" for number in range(100)} & {*best.rankings(collection.names)[0].ids}))
+    assert np.mean(found) == pytest.approx(10, abs=3)

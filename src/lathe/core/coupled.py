@@ -25,7 +25,7 @@ class Coupled(Protocol):
     """An objective that couples rows."""
 
     def embed(self, model: nn.Module, batch: Batch) -> Tensor:
-        """What the rows of a batch are to one another.  [B, ...]"""
+        """What the rows of a batch are to one another.  [B, ...]; 0 fills up what is smaller than in others."""
 
     def couple(self, embeddings: Tensor) -> Tensor:
         """The loss of each row among all rows.  [N, ...] -> [N]"""
@@ -38,9 +38,9 @@ Run: TypeAlias = Callable[[Callable[[nn.Module, Batch], Tensor], int, Batch], Te
 def whole_step(objective: Any, micro: Sequence[Batch], run: Run) -> Sequence[Batch]:
     """The micro-batches of a step, each with what its rows are in the whole step of all ranks.
 
-    Of an objective that does not couple rows, the micro-batches as they are.
+    Of an objective that does not couple rows, or of a step in one piece, the micro-batches as they are.
     """
-    if not isinstance(objective, Coupled):
+    if not isinstance(objective, Coupled) or (len(micro) == 1 and parallel.ranks().size == 1):
         return micro
     with torch.no_grad():
         own = [upcast(run(objective.embed, number, batch)) for number, batch in enumerate(micro)]
@@ -52,7 +52,7 @@ def whole_step(objective: Any, micro: Sequence[Batch], run: Run) -> Sequence[Bat
     shared = []
     for batch, embedded in zip(micro, own, strict=True):
         rows = slice(first, first + len(embedded))
-        about = {GRADIENT: gradient[rows].to(embedded), LOSS: losses[rows].detach().to(embedded)}
+        about = {GRADIENT: gradient[rows][_corner(embedded)].to(embedded), LOSS: losses[rows].detach().to(embedded)}
         shared.append(replace(batch, targets={**batch.targets, **about}))
         first = rows.stop
     return shared
@@ -71,13 +71,33 @@ def coupled_part(objective: Coupled, model: nn.Module, batch: Batch, name: str) 
 
 def _of_all_ranks(own: Sequence[Tensor]) -> tuple[Tensor, int]:
     """Embeddings of all ranks, one rank behind the other, and where those of this rank begin. It may have none."""
-    mine = torch.cat([*own]) if own else torch.empty(0)
+    mine = _joined(own)
     shapes = parallel.gather([*mine.shape])
     if len(shapes) == 1:
         return mine, 0
     counts = [shape[0] for shape in shapes]
     first = sum(counts[: parallel.ranks().rank])
-    everything = torch.zeros(sum(counts), *max(shapes, key=len)[1:], dtype=torch.float64, device=device())
-    everything[first : first + len(mine)] = mine if own else everything[:0]
+    widths = _widest([shape[1:] for shape in shapes if shape[0]])
+    everything = torch.zeros(sum(counts), *widths, dtype=torch.float64, device=device())
+    if own:
+        everything[first : first + len(mine)][_corner(mine)] = mine.to(everything)
     parallel.add_up_tensors([everything])
     return everything, first
+
+
+def _joined(own: Sequence[Tensor]) -> Tensor:
+    """Batch behind batch, filled up with 0 to the largest."""
+    widths = _widest([[*one.shape[1:]] for one in own])
+    whole = own[0].new_zeros(sum(map(len, own)), *widths) if own else torch.empty(0)
+    for part, one in zip(whole.split([*map(len, own)]), own, strict=True):
+        part[_corner(one)] = one
+    return whole
+
+
+def _widest(shapes: Sequence[Sequence[int]]) -> list[int]:
+    return [max(sizes) for sizes in zip(*shapes, strict=True)]
+
+
+def _corner(tensor: Tensor) -> tuple[slice, ...]:
+    """Where its values stand in a larger one of as many rows."""
+    return tuple(map(slice, tensor.shape))

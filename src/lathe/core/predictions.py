@@ -4,9 +4,9 @@ server share.
 Positions are code points of the *user's* text, ends exclusive. Probabilities and scores are plain floats.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 Json: TypeAlias = dict[str, Any]
 
@@ -189,6 +189,12 @@ class Ranking:
 
     ids: tuple[str, ...]
     scores: tuple[float, ...]  # of each, falling
+
+    @classmethod
+    def of(cls, ids: Sequence[str], scores: Sequence[float]) -> Self:
+        """In the order of their scores; equal ones in the order in which they came."""
+        order = sorted(range(len(ids)), key=lambda place: -scores[place])
+        return cls(tuple(ids[place] for place in order), tuple(scores[place] for place in order))
 
     def to_json(self) -> Json:
         return {"ranking": [{"id": i, "score": s} for i, s in zip(self.ids, self.scores, strict=True)]}

@@ -35,7 +35,11 @@ def report(evaluation: Evaluation, examples: int) -> str:
 
 
 def _scores(evaluation: Evaluation) -> list[str]:
-    columns = [Column("metric"), *(Column(name, "end") for name in ("value", "95 % interval", "most frequent label"))]
+    simple = "most frequent label" if evaluation.labels else "BM25"
+    columns = [
+        Column("metric"),
+        *(Column(name, "end") for name in ("value", "95 % interval", simple)),
+    ]
     rows = [
         [_arrow(name), f"{found.value:.4f}", _interval(found), _number(evaluation.baseline.get(name))]
         for name, found in evaluation.scores.items()

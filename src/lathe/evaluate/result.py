@@ -12,7 +12,19 @@ from lathe.core.measure import Speed
 from lathe.core.metrics import class_reports, confusion, exact_match, span_reports
 from lathe.core.metrics.structures import argument_rows, relation_rows, trigger_rows
 from lathe.core.metrics.sums import RowsOf, f1_of, precision_of, recall_of
-from lathe.core.predictions import Answer, Event, Events, Frame, Label, Number, Prediction, Relations, Span, Spans
+from lathe.core.predictions import (
+    Answer,
+    Event,
+    Events,
+    Frame,
+    Label,
+    Number,
+    Prediction,
+    Ranking,
+    Relations,
+    Span,
+    Spans,
+)
 from lathe.core.stats import Score
 from lathe.core.types import Row
 
@@ -68,7 +80,7 @@ class Evaluation:
     golds: Sequence[Any]
     predictions: Sequence[Any]
     scores: Mapping[str, Score]
-    baseline: Mapping[str, float]  # of giving every row the most frequent label
+    baseline: Mapping[str, float]  # of the most frequent label for every row, or of BM25 where rows search
     comparison: Comparison | None
 
     def by_row(self) -> Iterator[tuple[int, Mapping[str, Any], Any, Any]]:
@@ -133,6 +145,8 @@ def mistakes(gold: Any, prediction: Prediction) -> str:
     if isinstance(prediction, Answer):
         right = exact_match([gold], [prediction])
         return "" if right else f"{_brief(prediction.text)!r} for {_brief(gold[0] if gold else '')!r}"
+    if isinstance(prediction, Ranking):
+        return _missed(gold, prediction)
     if isinstance(prediction, Number):
         return "" if prediction.value == gold else f"{prediction.value:.4g} for {gold:.4g}"
     if not isinstance(prediction, Spans | Relations | Events):
@@ -218,6 +232,15 @@ def _counted(rows_of: RowsOf, golds: Sequence[Any], predictions: Sequence[Any]) 
     sums = rows_of(golds, predictions).sum(0)
     precision, recall, f1 = (float(ratio(sums)) for ratio in (precision_of, recall_of, f1_of))
     return LabelReport(precision, recall, f1, int(sums[2]))
+
+
+def _missed(gold: Mapping[str, float], ranking: Ranking) -> str:
+    """Where the first one that is sought stands, if not in the first place."""
+    place = next((place for place, name in enumerate(ranking.ids) if gold.get(name)), None)
+    if place == 0 or not any(gold.values()):
+        return ""
+    where = "is not found" if place is None else f"stands in place {place + 1}"
+    return f"{_brief(next(name for name, grade in gold.items() if grade))} {where}"
 
 
 def _told(gold: Any, prediction: Prediction) -> str:

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,23 @@ from lathe.core.digest import write_json
 from lathe.core.errors import BundleError
 from lathe.core.measure import Speed, measure
 from lathe.core.metrics import METRICS
-from lathe.core.predictions import Label, Prediction
+from lathe.core.predictions import Label, Prediction, Ranking
 from lathe.core.predictor import TaskPredictor
 from lathe.core.recipe import recipe
 from lathe.core.report import progress, say
 from lathe.core.runtime import Precision
+from lathe.core.search import Collection
 from lathe.core.stats import Score, difference, mcnemar, score
 from lathe.core.types import Metric
 from lathe.core.work import Work, run_stage
 from lathe.evaluate.report import report
 from lathe.evaluate.result import Comparison, Evaluation, as_sent, gold_json, mistakes
 from lathe.loader import load, task_of
+from lathe.models.baselines import BM25Search
 from lathe.tasks import AnyTask
-from lathe.tasks.examples import Examples, encode, read_tables, use_of
+from lathe.tasks.examples import Examples, answers_to, encode, read_collection, read_tables, searched, use_of
 
+SHOWN_PLACES = 10  # of a ranking
 CHUNK_ROWS = 2048  # between two signs of progress
 _ALSO = {
     "classify": ("mcc", "ece", "brier", "auroc", "average_precision"),
@@ -42,6 +45,8 @@ _ALSO = {
 class Data:
     test: Path
     """Labelled rows: JSONL, CSV, TSV or Parquet, plain or compressed."""
+    collection: Path | None = None
+    """Texts that are searched, with ids or without; where not given, the texts that stand in the rows."""
     columns: Columns = Columns()
     """Names of the columns, where they are not found by themselves."""
 
@@ -71,20 +76,22 @@ class Answers:
 
 def run(recipe: Recipe, out: Path) -> Bundle:
     """Score a model; ``out`` becomes a report that names the model's digest."""
-    inputs = [recipe.bundle, recipe.data.test, recipe.compare]
+    inputs = [recipe.bundle, recipe.data.test, recipe.data.collection, recipe.compare]
     return run_stage("evaluate", recipe, out, inputs, partial(_make, recipe))
 
 
 def _make(recipe: Recipe, work: Work) -> Manifest:
     bundles = [Bundle.open(path, kind="model") for path in (recipe.bundle, recipe.compare) if path is not None]
     task = task_of(bundles[0])
-    table = read_tables({"test": recipe.data.test}, task, recipe.data.columns)["test"]
+    tables = read_tables({"test": recipe.data.test}, task, recipe.data.columns)
+    collection = read_collection(recipe.data.collection, task, tables)
+    table = tables["test"]
     if table.bad:
         write_quarantine(table.bad, work.path / "quarantine.jsonl")
     _check(bundles, table)
-    answers = [_answer(bundle, table, recipe.precision) for bundle in bundles]
+    answers = [_answer(bundle, table, collection, recipe.precision) for bundle in bundles]
     golds = [task.gold(row) for row in table.rows]
-    evaluation = _score(task, table, golds, answers)
+    evaluation = replace(_score(task, table, golds, answers), baseline=_baseline(task, table, golds, collection))
     _write(work.result, evaluation, recipe.examples)
     return Manifest(kind="report", stage="evaluate", data=(use_of(table),), scores=_summary(evaluation))
 
@@ -99,14 +106,16 @@ def _check(bundles: Sequence[Bundle], table: Table) -> None:
         check_labels(table, task.labels or (), task.labels_in)
 
 
-def _answer(bundle: Bundle, table: Table, precision: Precision) -> Answers:
+def _answer(bundle: Bundle, table: Table, collection: Collection | None, precision: Precision) -> Answers:
     model = load(bundle.path, precision)
-    examples: Examples = encode(table, model.task, model.tokenizer)
+    examples: Examples = encode(table, model.task, model.tokenizer, collection)
     predictions = _predict(model, examples)
     return Answers(bundle, predictions, measure(model, [as_sent(row, model.task.unlabelled) for row in table.rows]))
 
 
-def _predict(model: TaskPredictor, examples: Examples) -> list[Prediction]:
+def _predict(model: TaskPredictor, examples: Examples) -> Sequence[Prediction]:
+    if examples.collection is not None:
+        return answers_to(model, examples)
     predictions: list[Prediction] = []
     with progress("predicting", len(examples.rows)) as meter:
         for start in range(0, len(examples.rows), CHUNK_ROWS):
@@ -136,7 +145,7 @@ def _score(task: AnyTask, table: Table, golds: Sequence[Any], answers: Sequence[
         golds=golds,
         predictions=ours.predictions,
         scores=scores,
-        baseline=_baseline(metrics, golds) if task.kind == "classify" else {},
+        baseline={},
         comparison=_compare(metrics, golds, ours, answers[1]) if len(answers) > 1 else None,
     )
 
@@ -146,11 +155,15 @@ def metrics_of(task: AnyTask) -> dict[str, Metric]:
     return dict(task.metrics) | {name: METRICS[name].metric for name in _ALSO.get(task.kind, ())}
 
 
-def _baseline(metrics: Mapping[str, Metric], golds: Sequence[str]) -> dict[str, float]:
-    """What giving every row the most frequent label would score."""
-    most = Counter(sorted(golds)).most_common(1)[0][0]
-    constant = [Label(most, {most: 1.0})] * len(golds)
-    return {name: float(metric(golds, constant)) for name, metric in metrics.items()}
+def _baseline(task: AnyTask, table: Table, golds: Sequence[Any], given: Collection | None) -> dict[str, float]:
+    """What a model scores that need not learn: the most frequent label for every row, or BM25 where rows search."""
+    simple: Sequence[Prediction] = []
+    if task.kind == "classify":
+        most = Counter(sorted(golds)).most_common(1)[0][0]
+        simple = [Label(most, {most: 1.0})] * len(golds)
+    elif (collection := searched(task, table, given)) is not None:
+        simple = BM25Search().search(table.rows, collection)
+    return {name: float(metric(golds, simple)) for name, metric in metrics_of(task).items()} if simple else {}
 
 
 def _compare(metrics: Mapping[str, Metric], golds: Sequence[Any], ours: Answers, other: Answers) -> Comparison:
@@ -188,6 +201,13 @@ def _write(folder: Path, evaluation: Evaluation, examples: int) -> None:
     with (folder / "predictions.jsonl").open("w", encoding="utf-8") as stream:
         for line, row, gold, prediction in evaluation.by_row():
             told = {"line": line} | as_sent(row, evaluation.shapes)
-            told |= {"gold": gold_json(gold), "prediction": prediction.to_json()}
+            told |= {"gold": gold_json(gold), "prediction": _brief(prediction).to_json()}
             stream.write(json.dumps(told, ensure_ascii=False) + "\n")
     (folder / "report.html").write_text(report(evaluation, examples), encoding="utf-8")
+
+
+def _brief(prediction: Prediction) -> Prediction:
+    """The first places of a ranking tell enough of it."""
+    if not isinstance(prediction, Ranking):
+        return prediction
+    return Ranking(prediction.ids[:SHOWN_PLACES], prediction.scores[:SHOWN_PLACES])

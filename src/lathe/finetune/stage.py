@@ -35,9 +35,19 @@ from lathe.models.pretrained import (
     with_head,
 )
 from lathe.tasks import AnyTask
-from lathe.tasks.examples import Examples, encode, evaluate, hold_out, read_tables, resolve, use_of
+from lathe.tasks.examples import (
+    Examples,
+    encode,
+    evaluate,
+    hold_out,
+    read_collection,
+    read_tables,
+    resolve,
+    simple_answers,
+    use_of,
+)
 from lathe.tasks.forward import task_forward
-from lathe.tasks.origin import Origin
+from lathe.tasks.origin import Furnishes, Origin
 from lathe.tasks.training import (
     TaskTrain,
     course_of,
@@ -59,6 +69,8 @@ class Data:
     """Rows that select the best model; a share of the training rows is held out where not given."""
     test: Path | None = None
     """Rows that are looked at once, at the end."""
+    collection: Path | None = None
+    """Texts that are searched, with ids or without; where not given, of each file the texts that stand in it."""
     columns: Columns = Columns()
     """Names of the columns, where they are not found by themselves."""
     validation_ratio: float = Field(0.1, gt=0, lt=1)
@@ -98,7 +110,7 @@ class Recipe:
 def run(recipe: Recipe, out: Path) -> Bundle:
     """Fine-tune; ``out`` becomes a bundle that opens with ``AutoModel...from_pretrained`` and with ``lathe.load``."""
     data = recipe.data
-    inputs = [recipe.base, recipe.tokenizer, data.train, data.validation, data.test]
+    inputs = [recipe.base, recipe.tokenizer, data.train, data.validation, data.test, data.collection]
     return run_together("finetune", recipe, out, inputs, partial(_make, recipe))
 
 
@@ -149,6 +161,8 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     say(f"{recipe.base or 'a new model'}: {size}; new weights: {summary(opened.new) or 'none'}")
     task, scores = _train(settled(recipe.train, work), inputs, adapted, work)
     saved = save_model(adapted.merged(_some(inputs)), inputs.tokenizer, work.result)
+    if isinstance(task, Furnishes):
+        task.furnish(work.result, opened.model.config)
     if getattr(recipe.adapt, "keep_adapter", False):
         adapted.save_adapter(work.result / ADAPTER)
     used = tuple(use_of(table) for table in inputs.tables.values())
@@ -166,7 +180,8 @@ def _read(recipe: Recipe, work: Work) -> Inputs:
     bad = [bad for table in tables.values() for bad in table.bad]
     parallel.once(lambda: write_quarantine(bad, work.path / "quarantine.jsonl"))
     task = resolve(recipe.task, tables, longest_input(tokenizer, config))
-    splits = {name: encode(table, task, tokenizer) for name, table in tables.items()}
+    collection = read_collection(recipe.data.collection, task, tables)
+    splits = {name: encode(table, task, tokenizer, collection) for name, table in tables.items()}
     if "validation" not in splits:
         splits["train"], splits["validation"] = hold_out(splits["train"], task, recipe.data.validation_ratio)
     inputs = Inputs(tokenizer, config, task, tables, splits)
@@ -233,7 +248,7 @@ def _final_scores(task: AnyTask, predictor: TaskPredictor, splits: Mapping[str, 
         if name in splits:
             golds = [task.gold(row) for row in splits[name].rows]
             scores[name] = score(predictor, splits[name])
-            scores[f"{name}_baseline"] = evaluate(task.metrics, golds, simple(splits[name].rows))
+            scores[f"{name}_baseline"] = evaluate(task.metrics, golds, simple_answers(simple, splits[name]))
             both = [
                 f"{metric} {value:.4f} (baseline {scores[f'{name}_baseline'][metric]:.4f})"
                 for metric, value in scores[name].items()

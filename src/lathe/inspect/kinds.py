@@ -24,6 +24,7 @@ from lathe.core.data import (
     RELATED,
     RETRIEVED,
     SCORED,
+    SCORED_PAIR,
     SOURCE,
     TAGGED,
     TOKENS_OR_TEXT,
@@ -128,7 +129,7 @@ _SURE_LABELS = {alias for role in (*LABELLED[0].roles, *PAIRED[0].roles) if role
 _CONVERSED, _EVENTED = Kind("CONVERSED", CONVERSED), Kind("EVENTED", EVENTED, _some("events"))
 _RELATED, _TAGGED = Kind("RELATED", RELATED, _some("relations")), Kind("TAGGED", TAGGED, _marks)
 _PAIRED, _LABELLED = Kind("PAIRED", PAIRED, _names), Kind("LABELLED", LABELLED, _names)
-_SCORED, _TEXT = Kind("SCORED", SCORED, _measures), Kind("TEXT", TOKENS_OR_TEXT, is_labelled=False)
+_SCORED, _TEXT = Kind("SCORED", (*SCORED_PAIR, *SCORED), _measures), Kind("TEXT", TOKENS_OR_TEXT, is_labelled=False)
 
 BY_NAME = (
     _CONVERSED,

@@ -13,6 +13,7 @@ from torch import Tensor
 from lathe.core.keyed import Seeds
 from lathe.core.types import IGNORE, Batch, Encoded, Symbols, lessons_of
 from lathe.tasks import AnyTask
+from lathe.tasks.contrast import PARTS, SCORED
 
 WIDTH = 100  # columns of a terminal
 SHOWN_PARTS = 3
@@ -52,6 +53,8 @@ class _View:
             if self._head == "AutoModelForQuestionAnswering" and "labels" in batch.targets:
                 places["answer"] = _answer(batch.targets["labels"].flatten().tolist(), int(real.sum()))
             sequences.append({"pieces": self._pieces(row[real]), "places": places})
+        if "marks" in batch.targets:
+            return _compared(sequences, batch.targets["marks"][0])
         whole = {name: tensor for name, tensor in batch.targets.items() if name not in shown and not _is_mask(tensor)}
         if self._head == "AutoModelForSeq2SeqLM" and "labels" in batch.targets:
             whole["labels"] = batch.targets["labels"]
@@ -112,6 +115,14 @@ def _answer(ends: Sequence[int], length: int) -> list[str | None]:
     return ["answer" if IGNORE != first <= place <= last else None for place in range(length)]
 
 
+def _compared(sequences: Sequence[Json], marks: Tensor) -> Json:
+    """Texts with what each is in its row; marks [S, 3]."""
+    parts = [PARTS[part] for part in marks[:, 0].tolist()]
+    named = [{"is": part} | sequence for part, sequence in zip(parts, sequences, strict=False)]
+    is_scored = parts[0] == PARTS[SCORED]
+    return {"sequences": named, "targets": {"score": round(float(marks[0, 1]), 4)} if is_scored else {}}
+
+
 def _is_mask(tensor: Tensor) -> bool:
     return str(tensor.dtype) == "torch.bool"
 
@@ -126,16 +137,16 @@ def drawn(view: Json, name: str) -> Iterator[str]:
         learnt = "".join(f"; {target} = {_told(value)}" for target, value in part["targets"].items())
         yield f"{name}{which}: {size:,} tokens{learnt}"
         for sequence in part["sequences"]:
-            yield from _aligned(sequence["pieces"], sequence["places"])
+            yield from _aligned(sequence["pieces"], sequence["places"], sequence.get("is", ""))
     if len(parts) > SHOWN_PARTS:
         yield f"  ... and {len(parts) - SHOWN_PARTS:,} more parts"
     if view["truncated"]:
         yield f"  ... {view['truncated']:,} more tokens are cut off"
 
 
-def _aligned(pieces: Sequence[str], places: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+def _aligned(pieces: Sequence[str], places: Mapping[str, Sequence[Any]], name: str) -> Iterator[str]:
     """Columns as wide as their widest cell on a terminal, where a Chinese character takes two; broken at its edge."""
-    rows = {"": list(pieces)} | {name: [_told(value) for value in values] for name, values in places.items()}
+    rows = {name: list(pieces)} | {name: [_told(value) for value in values] for name, values in places.items()}
     widths = [max(map(cell_len, cells)) for cells in zip(*rows.values(), strict=True)]
     margin = max(map(len, rows))
     start = 0

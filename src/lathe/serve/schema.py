@@ -22,6 +22,11 @@ class ChoicesRow(TextRow):
     choices: list[str] = Field(description="Of these one is chosen.", min_length=2)
 
 
+class CandidatesRow(_Object):
+    query: str = Field(description="What is searched for.")
+    candidates: list[str] = Field(description="What is to be put in order.", min_length=1)
+
+
 class TokensRow(_Object):
     tokens: list[str] = Field(description="The text as tokens; the answer then has one tag for each.", min_length=1)
 
@@ -70,6 +75,7 @@ class Question(_Object):
         | TextRow
         | PairRow
         | ChoicesRow
+        | CandidatesRow
         | TokensRow
         | EntitiesRow
         | EntitiesOfTokensRow
@@ -152,6 +158,19 @@ class TextAnswer(_Object):
     score: float | None = None
 
 
+class VectorAnswer(_Object):
+    vector: list[float] = Field(description="Of length 1: the product of two is their cosine.")
+
+
+class Ranked(_Object):
+    id: str = Field(description="The candidate.")
+    score: float
+
+
+class RankingAnswer(_Object):
+    ranking: list[Ranked] = Field(description="The candidates, the best first.")
+
+
 class Answer(_Object):
     model: str = Field(description="name@version of the model that answered.")
     predictions: list[
@@ -165,6 +184,8 @@ class Answer(_Object):
         | EventsAnswer
         | ContextAnswer
         | TextAnswer
+        | VectorAnswer
+        | RankingAnswer
     ] = Field(description="One for each row, in order.")
 
 

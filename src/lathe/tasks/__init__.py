@@ -8,6 +8,7 @@ from lathe.tasks.answer import AnswerQuestion
 from lathe.tasks.chat import Chat
 from lathe.tasks.choose import Choose
 from lathe.tasks.classify import Classify
+from lathe.tasks.embed import Embed
 from lathe.tasks.events import FindEvents
 from lathe.tasks.intent import Intent
 from lathe.tasks.multilabel import MultiLabel
@@ -17,7 +18,18 @@ from lathe.tasks.tag import Tag
 from lathe.tasks.transform import Transform
 
 AnyTask = Annotated[
-    Classify | MultiLabel | Score | Choose | Tag | Intent | Relate | FindEvents | AnswerQuestion | Transform | Chat,
+    Classify
+    | MultiLabel
+    | Score
+    | Choose
+    | Tag
+    | Intent
+    | Relate
+    | FindEvents
+    | AnswerQuestion
+    | Transform
+    | Chat
+    | Embed,
     Field(discriminator="kind"),
 ]
 
@@ -28,6 +40,7 @@ __all__ = [
     "Choose",
     "Classify",
     "FindEvents",
+    "Embed",
     "Intent",
     "MultiLabel",
     "Relate",

@@ -11,13 +11,16 @@ import numpy as np
 
 from lathe.core.batches import EncodedRows
 from lathe.core.bundle import DataUse
-from lathe.core.data import Columns, Table, check_labels, describe, keys, load, same, shared, warnings
+from lathe.core.data import COLLECTION, Columns, Table, check_labels, describe, keys, load, same, shared, warnings
 from lathe.core.errors import DataError, RecipeError
 from lathe.core.keyed import Seeds, mix, uniform
 from lathe.core.predictions import Prediction
+from lathe.core.predictor import TaskPredictor
 from lathe.core.report import say
+from lathe.core.search import Collection, placed
 from lathe.core.types import Encoded, Metric, lessons_of
 from lathe.tasks import AnyTask
+from lathe.tasks.retrieval import Searches
 
 _PARTLY_LEARNT = {
     "widened": "spans begin or end inside a word; widened for training",
@@ -42,6 +45,7 @@ class Examples:
     rows: Sequence[dict[str, Any]]
     encoded: Sequence[Encoded]
     keys: Seeds  # what the randomness of each row depends on
+    collection: Collection | None = None  # what the rows search
 
     @property
     def source(self) -> EncodedRows:
@@ -54,7 +58,8 @@ class Examples:
 
     def part(self, chosen: "np.ndarray[Any, np.dtype[np.bool_]]") -> "Examples":
         index = np.flatnonzero(chosen).tolist()
-        return Examples([self.rows[i] for i in index], [self.encoded[i] for i in index], self.keys[index])
+        rows, encoded = [self.rows[i] for i in index], [self.encoded[i] for i in index]
+        return Examples(rows, encoded, self.keys[index], self.collection)
 
 
 def read_tables(files: Mapping[str, Path | None], task: AnyTask, columns: Columns) -> dict[str, Table]:
@@ -81,6 +86,24 @@ def _tell_shared(train: Table, table: Table) -> None:
         say(f"  {count}, such as {example}; a score over rows that were learnt is too good")
 
 
+def read_collection(path: Path | None, task: AnyTask, tables: dict[str, Table]) -> Collection | None:
+    """What is searched, where a file of it is given; ids in ``tables`` become the texts that they name."""
+    if path is None:
+        return None
+    if not isinstance(task, Searches):
+        raise RecipeError(f"data.collection: a task of the kind {task.kind} searches nothing; leave it out")
+    collection = Collection.of_file(load(path, COLLECTION))
+    for name, table in tables.items():
+        if "query" in table.rows[0]:
+            tables[name] = replace(table, rows=placed(table, collection))
+    return collection
+
+
+def searched(task: AnyTask, table: Table, given: Collection | None) -> Collection | None:
+    """What the rows of a file search: what is given, or the texts that stand in them; none where they do not search."""
+    return given or (task.collection(table) if isinstance(task, Searches) else None)
+
+
 def resolve(task: AnyTask, tables: Mapping[str, Table], longest: int) -> AnyTask:
     """The task with everything its recipe left open: labels in order, the longest text, what its rows are like.
 
@@ -105,8 +128,8 @@ def _with_labels(task: AnyTask, tables: Mapping[str, Table]) -> AnyTask:
     return named_task
 
 
-def encode(table: Table, task: AnyTask, tokenizer: Any) -> Examples:
-    """Tokenize, and say how much did not fit."""
+def encode(table: Table, task: AnyTask, tokenizer: Any, collection: Collection | None = None) -> Examples:
+    """Tokenize, and say how much did not fit, and what is searched: the texts of the rows, where nothing is given."""
     encoded = task.encode(table.rows, tokenizer)
     cut_off = sum(row.get("truncated", 0) for row in encoded)
     windowed = [len(row["windows"]) for row in encoded if len(row.get("windows", ())) > 1]
@@ -121,7 +144,10 @@ def encode(table: Table, task: AnyTask, tokenizer: Any) -> Examples:
     for name, what in _PARTLY_LEARNT.items():
         if count := sum(row.get(name, 0) for row in encoded):
             say(f"{table.path}: {count:,} {what}, scored as given")
-    return Examples(table.rows, encoded, keys(table))
+    collection = searched(task, table, collection)
+    if collection is not None:
+        say(f"{table.path}: rankings are of all {len(collection):,} texts {collection.source}")
+    return Examples(table.rows, encoded, keys(table), collection)
 
 
 def hold_out(examples: Examples, task: AnyTask, ratio: float) -> tuple[Examples, Examples]:
@@ -155,6 +181,21 @@ def _of_each_label(of_group: Mapping[str, float], label_of: Mapping[str, Any], r
         members[label_of[group]].append(group)
     counts = {label: min(max(1, round(ratio * len(found))), len(found) - 1) for label, found in members.items()}
     return {group for label, found in members.items() for group in found[: counts[label]]}
+
+
+def answers_to(predictor: TaskPredictor, examples: Examples) -> Sequence[Prediction]:
+    """What a model says of labelled rows: of rows that search, what it finds among all there is."""
+    if examples.collection is None:
+        return predictor.predict(examples.encoded)
+    found: Sequence[Prediction] = predictor.task.search(examples.rows, examples.collection, predictor)
+    return found
+
+
+def simple_answers(simple: Any, examples: Examples) -> Sequence[Prediction]:
+    """The same of a baseline."""
+    collection, rows = examples.collection, examples.rows
+    found: Sequence[Prediction] = simple(rows) if collection is None else simple.search(rows, collection)
+    return found
 
 
 def evaluate(

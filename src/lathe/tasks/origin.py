@@ -33,6 +33,22 @@ class PreparesTokenizer(Protocol):
         """Raises ``RecipeError`` where the tokenizer lacks what it is not given."""
 
 
+@runtime_checkable
+class ChecksModel(Protocol):
+    """A task that not every model can learn."""
+
+    def check_model(self, shape: PretrainedConfig, symbols: Symbols) -> None:
+        """Raises ``RecipeError`` with the way out."""
+
+
+@runtime_checkable
+class Furnishes(Protocol):
+    """A task whose model other libraries open by files of their own."""
+
+    def furnish(self, folder: Path, shape: PretrainedConfig) -> None:
+        """Write them beside the model."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """A folder, or a shape and a folder with the tokenizer of its words."""
@@ -64,6 +80,8 @@ class Origin:
             refuse_headless(task.auto_model, shape, task.kind, "task")
         if task.auto_model is AutoModelForCausalLM:
             refuse_reader_of_both_sides(shape, task.kind, "task")
+        if isinstance(task, ChecksModel):
+            task.check_model(shape, Symbols.of(tokenizer))
         return tokenizer, shape
 
     def open(self, task: AnyTask, tokenizer: Any, shape: PretrainedConfig, seed: int) -> Opened:

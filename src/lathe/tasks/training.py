@@ -23,7 +23,7 @@ from lathe.core.report import say
 from lathe.core.runtime import autocast, dtype_of
 from lathe.core.types import Objective, Part, Symbols
 from lathe.core.work import Work
-from lathe.tasks.examples import Examples, evaluate
+from lathe.tasks.examples import Examples, answers_to, evaluate
 from lathe.tasks.forward import Writes
 from lathe.tasks.selection import LOSS, Selection
 
@@ -166,13 +166,13 @@ def tuned(predictor: TaskPredictor, validation: Examples) -> TaskPredictor:
     """The predictor with what its task chooses on validation rows."""
     if not isinstance(predictor.task, Tunable):
         return predictor
-    task = predictor.task.tuned(_golds(predictor, validation), predictor.predict(validation.encoded))
+    task = predictor.task.tuned(_golds(predictor, validation), answers_to(predictor, validation))
     return replace(predictor, task=task)
 
 
 def validated(predictor: TaskPredictor, validation: Examples) -> dict[str, float]:
     """Every metric of the task on validation rows, by what it chooses on them."""
-    golds, predictions = _golds(predictor, validation), predictor.predict(validation.encoded)
+    golds, predictions = _golds(predictor, validation), answers_to(predictor, validation)
     if isinstance(predictor.task, Tunable):
         predictions = [*predictor.task.tuned(golds, predictions).decided(predictions)]
     return evaluate(predictor.task.metrics, golds, predictions)
@@ -180,7 +180,7 @@ def validated(predictor: TaskPredictor, validation: Examples) -> dict[str, float
 
 def score(predictor: TaskPredictor, examples: Examples) -> dict[str, float]:
     """Every metric of the task on labelled rows."""
-    return evaluate(predictor.task.metrics, _golds(predictor, examples), predictor.predict(examples.encoded))
+    return evaluate(predictor.task.metrics, _golds(predictor, examples), answers_to(predictor, examples))
 
 
 def _golds(predictor: TaskPredictor, examples: Examples) -> list[Any]:

@@ -11,6 +11,7 @@ from lathe.models.baselines.frames import frequent_frame
 from lathe.models.baselines.happenings import frequent_events
 from lathe.models.baselines.labels import OneLabel, TfidfLogistic, tfidf_logistic
 from lathe.models.baselines.numbers import tfidf_ridge
+from lathe.models.baselines.rankings import BM25, BM25Search, bm25_or_ridge
 from lathe.models.baselines.relations import likely_relations
 from lathe.models.baselines.replies import nearest_answer
 from lathe.models.baselines.several import tfidf_logistic_each
@@ -24,6 +25,7 @@ _OF_ROWS: Mapping[str, Fit] = {
     "choose": tfidf_choice,
     "classify": tfidf_logistic,
     "event": frequent_events,
+    "embed": bm25_or_ridge,
     "intent": frequent_frame,
     "multilabel": tfidf_logistic_each,
     "score": tfidf_ridge,
@@ -42,9 +44,12 @@ def baseline(task: Any, rows: Sequence[Row]) -> Predictor:
 
 
 __all__ = [
+    "BM25",
+    "BM25Search",
     "OneLabel",
     "TfidfLogistic",
     "baseline",
+    "bm25_or_ridge",
     "copy_or_lead",
     "frequent_events",
     "frequent_frame",

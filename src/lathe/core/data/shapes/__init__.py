@@ -2,7 +2,18 @@
 
 from lathe.core.data.shapes.columns import Columns, Reading, Role, Shape, Values, find_columns
 from lathe.core.data.shapes.conversations import CONVERSED, PROMPT, SOURCE, TRANSFORMED, Message
-from lathe.core.data.shapes.passages import ANSWERED, HISTORY, INTERACTED, QUESTION, RETRIEVED, TOOK, Place
+from lathe.core.data.shapes.passages import (
+    ANSWERED,
+    CANDIDATES,
+    COLLECTION,
+    HISTORY,
+    INTERACTED,
+    QUERY,
+    QUESTION,
+    RETRIEVED,
+    TOOK,
+    Place,
+)
 from lathe.core.data.shapes.relations import ENTITIES, EVENTED, RELATED
 from lathe.core.data.shapes.spans import INTENT_SLOTS, TAGGED, TOKENS_OR_TEXT
 from lathe.core.data.shapes.texts import (
@@ -13,6 +24,7 @@ from lathe.core.data.shapes.texts import (
     PAIR,
     PAIRED,
     SCORED,
+    SCORED_PAIR,
     TEXT,
     TEXT_OR_PAIR,
 )
@@ -20,8 +32,10 @@ from lathe.core.data.shapes.values import checked_text, checked_tokens
 
 __all__ = [
     "ANSWERED",
+    "CANDIDATES",
     "CHOICES",
     "CHOOSABLE",
+    "COLLECTION",
     "CONVERSED",
     "ENTITIES",
     "EVENTED",
@@ -33,10 +47,12 @@ __all__ = [
     "PAIR",
     "PAIRED",
     "PROMPT",
+    "QUERY",
     "QUESTION",
     "RELATED",
     "RETRIEVED",
     "SCORED",
+    "SCORED_PAIR",
     "SOURCE",
     "TAGGED",
     "TEXT",

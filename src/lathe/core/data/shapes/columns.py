@@ -70,6 +70,10 @@ class Columns:
     """Column that holds what is to be found, or a list of it."""
     negatives: str | None = None
     """Column that holds what is not to be found, or a list of it."""
+    candidates: str | None = None
+    """Column that holds the list of what is to be put in order."""
+    title: str | None = None
+    """Column that holds the title of a text that is searched."""
     history: str | None = None
     """Column that holds the list of earlier items of a user, or the earlier turns of an instruction."""
     item: str | None = None

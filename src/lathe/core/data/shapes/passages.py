@@ -111,6 +111,26 @@ def read_retrieved(values: Values) -> Reading:
     return Reading({"query": query, "positives": positives, "negatives": negatives})
 
 
+def read_query(values: Values) -> Reading:
+    return Reading({"query": checked_text(values["query"], "query")})
+
+
+def read_candidates(values: Values) -> Reading:
+    """``{query, candidates}``: what is to be put in order."""
+    candidates = texts_of(values["candidates"], "candidates", "write a list of texts")
+    if twice := next((text for text in candidates if candidates.count(text) > 1), None):
+        raise RowError("candidates", twice, "a candidate stands twice", "keep one of them")
+    return read_query(values).with_(candidates=candidates)
+
+
+def read_document(values: Values) -> Reading:
+    """``{text}``, with ``id`` where there is one; a title becomes the first line of its text."""
+    text, title, name = checked_text(values["text"]), values.get("title"), values.get("id")
+    if isinstance(title, str) and title.strip() and not text.startswith(title):
+        text = f"{title}\n{text}"
+    return Reading({"text": text} if name is None else {"text": text, "id": str(name)})
+
+
 # ---------------------------------------------------------------------------------------------------- recommendation
 def read_history(values: Values) -> Reading:
     """``{history}``: names, or texts, of the items of a user in the order in which they were taken."""
@@ -163,6 +183,14 @@ _NEGATIVES = Role(
      "negative_ctxs"),
     is_optional=True,
 )  # fmt: skip
+_CANDIDATES = Role("candidates", ("candidates", "texts", "documents", "passages", "choices", "options", "候选"))
+_TEXT = Role(
+    "text",
+    ("text", "contents", "content", "passage", "document", "body", "正文", "文本", "title", "标题"),
+    by_elimination=True,
+)
+_HEADING = Role("title", ("title", "name", "标题"), is_optional=True)
+_NAME = _ID._replace(aliases=("id", "_id", "doc_id", "docid", "pid", "item_id", "item"))
 _HISTORY = Role("history", ("history", "user_history", "items", "item_ids", "sequence", "clicked", "历史"))
 _ITEM = Role("item", ("item", "next_item", "item_id", "movie_id", "product_id", "asin", "next", "candidate", "target"))
 _USER = Role("user", ("user", "user_id", "uid", "userid", "reviewerid", "用户"))
@@ -178,6 +206,15 @@ ANSWERED = (Shape((_CONTEXT, _QUESTION, _ANSWERS, _IMPOSSIBLE, _ID), read_answer
 
 RETRIEVED = (Shape((_QUERY, _POSITIVE, _NEGATIVES), read_retrieved),)
 """Queries and what is to be found: rows ``{query, positives, negatives}``; unlabelled ones are ``TEXT``."""
+
+QUERY = (Shape((_QUERY,), read_query),)
+"""What is searched for: rows ``{query}``."""
+
+CANDIDATES = (Shape((_QUERY, _CANDIDATES), read_candidates),)
+"""A query and what is to be put in order: rows ``{query, candidates}``."""
+
+COLLECTION = (Shape((_TEXT, _HEADING, _NAME), read_document),)
+"""What is searched: rows ``{text}``, with ``id`` where there is one."""
 
 TOOK = (Shape((_HISTORY, _USER._replace(is_optional=True)), read_history),)
 """What users took: rows ``{history}``, with ``user`` where there is one."""

@@ -211,6 +211,9 @@ TEXT_OR_PAIR = (Shape((_SCORED_TEXT, _SCORED_PAIR), read_text_or_pair),)
 SCORED = (Shape((_SCORED_TEXT, _SCORED_PAIR, _SCORE), read_scored),)
 """One text or two with a number: rows ``{text, score}`` or ``{text, text_pair, score}``."""
 
+SCORED_PAIR = (Shape((_FIRST, _SECOND, _SCORE._replace(by_elimination=False)), read_scored),)
+"""Two texts with a number: rows ``{text, text_pair, score}``."""
+
 CHOOSABLE = (Shape((_ASKED, _QUESTION, _CHOICES), read_choices),)
 """A text, or a question, with several endings or answers: rows ``{text, choices}`` and maybe ``question``."""
 
