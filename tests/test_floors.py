@@ -20,7 +20,7 @@ FLOORS = {
     **dict.fromkeys(["loader", "likelihood"], 2),
     "__init__": 2.5,  # `lathe` itself, which offers `lathe.load` and `lathe.load_generator`
     "verbs": 2.5,
-    **dict.fromkeys(["corpus", "tokenizer", "pretrain", "finetune", "compress"], 3),
+    **dict.fromkeys(["corpus", "tokenizer", "pretrain", "negatives", "finetune", "compress"], 3),
     **dict.fromkeys(["evaluate", "predict", "generate", "serve", "inspect"], 3),
     "training": 3.5,  # opens recipes of stages
     **dict.fromkeys(["stories", "profile", "plan"], 4),

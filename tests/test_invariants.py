@@ -55,6 +55,7 @@ from lathe.tasks import (
     FindEvents,
     Intent,
     MultiLabel,
+    Rank,
     Relate,
     Score,
     Tag,
@@ -260,6 +261,14 @@ def embed(_):
     return Embed(scored=False, matryoshka_dims=(4,)), searched()
 
 
+def rank(_):
+    return Rank(negatives=2), [row | {"negatives": row["negatives"] or ("bad film",)} for row in searched()]
+
+
+def rank_pairs(_):
+    return Rank(negatives=2, loss_of="pairs"), rank(_)[1]
+
+
 def similar(_):
     pairs = zip(TEXTS, [*TEXTS[1:], TEXTS[0]], [5.0, 1.0, 0.0, 2.0, 2.0, 3.0, 4.0], strict=True)
     return Embed(scored=True, temperature=0.2), [{"text": a, "text_pair": b, "score": score} for a, b, score in pairs]
@@ -293,6 +302,8 @@ BUILDERS = {
     "answer": answer,
     "embed": embed,
     "embed scored": similar,
+    "rank": rank,
+    "rank pairs": rank_pairs,
 }
 WAYS = {"bitfit": BitFit(), **({"lora": Lora(), "ia3": IA3()} if find_spec("peft") else {})}
 """Ways of adapting, tried on some tasks by names such as `tag lora`."""
@@ -386,7 +397,7 @@ def in_precision(model, dtype):
 
 def test_a_mean_of_means_would_have_been_wrong(member, tokenizer):
     """The rows hold different numbers of items, so that the test of the cut can fail."""
-    one_each = ("answer", "classify", "multilabel", "relate", "score", "choose")
+    one_each = ("answer", "classify", "multilabel", "relate", "score", "choose", "rank")
     if isinstance(member.objective, Coupled) or member.objective.kind in one_each:
         pytest.skip("as many items in each row: both means agree")
     model, symbols = member.build().eval(), Symbols.of(tokenizer)

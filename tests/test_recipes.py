@@ -116,6 +116,7 @@ def test_a_recipe_shows_the_command_that_runs_it(path):
         ("multilabel", [{"text": row["text"], "labels": [row["label"]]} for row in classified(ENGLISH)] + [NO_LABEL]),
         ("similarity", [{"text_a": text, "text_b": word, "score": len(text)} for text, _ in ENGLISH for word in WORDS]),
         ("embed", [{"query": word, "positive": text} for text, _ in ENGLISH for word in WORDS]),
+        ("rank", [{"query": word, "positive": text, "negatives": ["the"]} for text, _ in ENGLISH for word in WORDS]),
         ("choose", [{"text": word, "choices": ["good", "bad"], "label": len(word) % 2} for word in WORDS] * 4),
         ("tag", TAGGED * 12),
         ("intent", INTENTS * 12),

@@ -36,6 +36,9 @@ VERBS = {
         "score language models of any kind on one text, side by side",
         ("data.test", "bundles..."),
     ),
+    "negatives": Verb(
+        "lathe.negatives", "give rows of queries texts that are hard to tell from what they seek", ("data.file",)
+    ),
     "finetune": Verb("lathe.finetune", "train a model for a task on labelled rows", together=True),
     "compress": Verb("lathe.compress", "make a model smaller and faster, and measure what it costs"),
     "evaluate": Verb(

@@ -9,10 +9,12 @@ import torch
 from torch.nn import functional as F
 from transformers import AutoModel, BertConfig, GPT2Config, T5Config
 
+import lathe.evaluate.stage
 from lathe import load
 from lathe.cli import main
 from lathe.core.errors import RecipeError
 from lathe.core.keyed import row_keys
+from lathe.core.measure import Speed
 from lathe.core.metrics import METRICS
 from lathe.core.predictions import Number, Ranking, Vector
 from lathe.core.predictor import TaskPredictor
@@ -153,6 +155,11 @@ def test_bm25_is_the_formula_and_knows_chinese():
 
 
 # ------------------------------------------------------------------------------------------------- as a user starts it
+@pytest.fixture(autouse=True)
+def no_stopwatch(monkeypatch):
+    monkeypatch.setattr(lathe.evaluate.stage, "measure", lambda model, rows: Speed(1.0, 2.0, float(len(model(rows)))))
+
+
 @pytest.fixture
 def files(tmp_path, tokenizer, bert_config):
     torch.manual_seed(0)

@@ -89,7 +89,7 @@ def answer_rows(reader: Reader, answer: Answer, out: Path | None, quarantine: Pa
     """Answer every row; ``out`` is a JSONL file, or nothing for standard output."""
     tally = Tally()
     with ExitStack() as stack:
-        answers = stack.enter_context(_whole(out)) if out else sys.stdout
+        answers = stack.enter_context(whole_file(out)) if out else sys.stdout
         reject = stack.enter_context(_rejects(quarantine))
         stop, meter = stack.enter_context(stop_flag()), stack.enter_context(progress(label))
         for chunk in _chunks(reader.records):
@@ -148,7 +148,7 @@ def _refuse(path: Path, tally: Tally) -> None:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[TextIO]:
+def whole_file(path: Path) -> Iterator[TextIO]:
     """A text file that has its name only once it is complete."""
     part = path.with_name(f".{path.name}.part")
     try:
@@ -172,7 +172,7 @@ def _rejects(path: Path | None) -> Iterator[Callable[[Bad], None]]:
 
         def reject(bad: Bad) -> None:
             if not opened:
-                opened.append(stack.enter_context(_whole(path)))
+                opened.append(stack.enter_context(whole_file(path)))
             opened[0].write(json_line(asdict(bad)))
 
         yield reject

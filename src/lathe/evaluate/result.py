@@ -160,6 +160,8 @@ def as_sent(row: Row, shapes: Sequence[Shape]) -> dict[str, Any]:
     """A labelled row as a user would send it: what one of ``shapes`` reads of it."""
     pair = dict(zip(("head", "tail"), row["pairs"][0], strict=True)) if "pairs" in row else {}
     named = {**row, **pair}
+    if "positives" in row and all(any(role.name == "candidates" for role in shape.roles) for shape in shapes):
+        named["candidates"] = (*row["positives"], *row["negatives"])
     fitting = (shape for shape in shapes if all(role.is_optional or role.name in named for role in shape.roles))
     sent = {role.name: named[role.name] for role in next(fitting).roles if role.name in named}
     if sent.keys() & {"head", "spans"}:  # they are places of the text, whatever was counted in the file

@@ -12,6 +12,7 @@ from lathe.tasks.embed import Embed
 from lathe.tasks.events import FindEvents
 from lathe.tasks.intent import Intent
 from lathe.tasks.multilabel import MultiLabel
+from lathe.tasks.rank import Rank
 from lathe.tasks.relate import Relate
 from lathe.tasks.score import Score
 from lathe.tasks.tag import Tag
@@ -29,7 +30,8 @@ AnyTask = Annotated[
     | AnswerQuestion
     | Transform
     | Chat
-    | Embed,
+    | Embed
+    | Rank,
     Field(discriminator="kind"),
 ]
 
@@ -43,6 +45,7 @@ __all__ = [
     "Embed",
     "Intent",
     "MultiLabel",
+    "Rank",
     "Relate",
     "Score",
     "Tag",

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -27,7 +27,7 @@ from lathe.core.types import Batch, Encoded, Metric, Part, Row, Symbols, upcast
 from lathe.objectives.text import reads_both_sides
 from lathe.tasks.contrast import ALSO, NEGATIVE, POSITIVE, SCORED, Mark, contrast, ordered
 from lathe.tasks.contrast import QUERY as ASKS
-from lathe.tasks.retrieval import RANKING_METRICS, Queries, sought_of
+from lathe.tasks.retrieval import RANKING_METRICS, Queries, in_turn, sought_of
 from lathe.tasks.texts import padded
 from lathe.tasks.windows import Read, read_texts
 
@@ -115,11 +115,9 @@ class Embed(Queries):
 
         The negatives take turns where there are more than are taken.
         """
-        lessons, negatives = [], row["negatives"]
-        most = min(self.negatives, len(negatives))
+        lessons = []
         for number, positive in enumerate(row["positives"]):
-            first = number * most % max(len(negatives), 1)
-            taken = [*islice(chain(negatives[first:], negatives), most)]
+            taken = in_turn(row["negatives"], self.negatives, number)
             marks = [Mark.of(ASKS, row["query"]), Mark.of(POSITIVE, positive)]
             marks += [Mark.of(NEGATIVE, text) for text in taken]
             marks += [Mark.of(ALSO, text) for text in sought.values() if text != positive]

@@ -50,3 +50,13 @@ def sought_of(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
         known = found.setdefault(same(row["query"]), {})
         known |= {same(text): text for text in row.get("positives", ())}
     return found
+
+
+def in_turn(texts: Sequence[str], most: int, number: int) -> list[str]:
+    """At most so many of some texts, for each number the next ones.
+
+    >>> [in_turn("abc", 2, number) for number in range(3)]
+    [['a', 'b'], ['c', 'a'], ['b', 'c']]
+    """
+    taken = min(most, len(texts))
+    return [texts[(number * taken + place) % len(texts)] for place in range(taken)]

@@ -28,6 +28,7 @@ _OF_ROWS: Mapping[str, Fit] = {
     "embed": bm25_or_ridge,
     "intent": frequent_frame,
     "multilabel": tfidf_logistic_each,
+    "rank": bm25_or_ridge,
     "score": tfidf_ridge,
     "tag": frequent_tag,
     "transform": copy_or_lead,

@@ -3,6 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -57,7 +58,7 @@ class BM25Search:
 
     def search(self, rows: Sequence[Row], collection: Collection, depth: int = DEPTH) -> list[Ranking]:
         """Of each row the texts that share a word with its query, the best first."""
-        index = BM25(collection.texts)
+        index = _index(collection)
         found = []
         for row in rows:
             scores = torch.from_numpy(index.scores(row["query"]))
@@ -85,6 +86,11 @@ def search_terms(text: str) -> list[str]:
         a + b for (_, end, a), (start, _, b) in pairwise(words) if end == start and not (a.isascii() or b.isascii())
     ]
     return [word for *_, word in words] + pairs
+
+
+@lru_cache(maxsize=1)
+def _index(collection: Collection) -> BM25:
+    return BM25(collection.texts)
 
 
 def _idf(texts: int, having: int) -> float:
