@@ -11,7 +11,7 @@ from lathe.core.measure import Speed
 from lathe.core.metrics import accuracy, ece, entity_f1, macro_f1
 from lathe.core.predictions import Label, Span, Spans
 from lathe.evaluate import Recipe, run
-from lathe.evaluate.result import Bin, mistakes, reliability
+from lathe.evaluate.result import mistakes
 from lathe.evaluate.stage import Data
 from lathe.loader import load
 
@@ -112,9 +112,3 @@ def test_mistakes_name_what_was_missed_and_what_was_wrong():
     assert mistakes("good", Label("good", {"good": 1.0})) == ""
     found = Spans((Span(0, 2, "LOC", 0.5), Span(5, 6, "PER")))
     assert mistakes((Span(0, 2, "LOC"), Span(3, 4, "PER")), found) == "missed PER 3-4, wrong PER 5-6"
-
-
-def test_reliability_counts_each_row_once():
-    answers = [Label("a", {"a": 0.95}), Label("a", {"a": 1.0}), Label("a", {"a": 0.4})]
-    found = reliability(["a", "b", "a"], answers)
-    assert found == [Bin(0.3, 0.4, 1, 0.4, 1.0), Bin(0.9, 1.0, 2, pytest.approx(0.975), 0.5)]

@@ -1,6 +1,7 @@
 """Every kind of task that answers texts by labels, numbers or choices, from its rows to an answer over HTTP."""
 
 import json
+import re
 
 import pytest
 from starlette.testclient import TestClient
@@ -36,6 +37,12 @@ PROBLEMS = {
     "multilabel": "multi_label_classification",
     "score": "regression",
     "choose": None,
+}
+SECTIONS = {
+    "classify": ["By label", "Confusion", "Calibration"],
+    "multilabel": ["By label"],
+    "score": ["Predicted against wanted"],
+    "choose": ["Calibration"],
 }
 ANSWERS = ("label", "labels", "score")
 
@@ -86,6 +93,17 @@ def test_it_learns_its_rows_and_is_the_same_evaluated_predicted_and_served(made,
         "score": "regression",
     }
     assert open_config(bundle.path).problem_type == problems.get(task["kind"])
+
+    page = (bundle.path / "report.html").read_text(encoding="utf-8")
+    assert re.findall("<h2>(.*?)</h2>", page) == [
+        "What it reached",
+        "Learning curves",
+        *[f"{heading}, test rows" for heading in SECTIONS[task["kind"]]],
+        "Rows",
+        "The run",
+    ]
+    assert "<section></section>" not in page and "NaN" not in page and "nan" not in page
+    assert "rows.jsonl: 12 of 12 rows ask what a row of rows.jsonl asks" in page
 
 
 def rounded(value):

@@ -187,8 +187,11 @@ def test_it_ends_early_with_best_and_last_model_and_the_folder_says_which_steps_
     expected = {"best_step": 4, "steps": 8, "selected_by": "lowest validation loss", "planned_steps": 18}
     assert expected.items() <= made.manifest.scores.items()
     card = (made.path / "README.md").read_text(encoding="utf-8")
-    assert "those of step 4 of 8, which has the lowest validation loss. Those of step 8 are in `last/`." in card
+    assert "those of step 4 of 8, which has the lowest validation loss. Those of step 8 are in last/." in card
     assert "Training ended early, 18 steps were planned" in card
+    page = (made.path / "report.html").read_text(encoding="utf-8")
+    assert "step 4: 0.2500" in page and ">best</text>" in page and "step 4 has the lowest validation loss" in page
+    assert "http" not in page.split("</style>")[1] and "Give data.test to know how much" in page
     steps = [line for line in read_log(made.path) if line["event"] == "step"]
     assert len(steps) == 8 and steps[-1]["learning_rate"] == pytest.approx(0.01 * 11 / 16)  # of 18 steps, 2 warm ones
 

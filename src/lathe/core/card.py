@@ -54,7 +54,7 @@ def card(name: str, manifest: Manifest, sizes: Mapping[str, int], model_type: st
         _use(manifest),
         _loading(name, manifest, model_type.startswith(OWN)),
         _scores(manifest),
-        _kept(manifest.scores),
+        kept(manifest.scores),
         _data(manifest),
         _origin(name, manifest),
     ]
@@ -186,13 +186,13 @@ def _scores(manifest: Manifest) -> str:
     return "\n".join(["## Scores", "", "| | model | baseline |", "|---|---:|---:|", *rows]) if rows else ""
 
 
-def _kept(scores: Mapping[str, Any]) -> str:
+def kept(scores: Mapping[str, Any]) -> str:
     """Which step's weights these are, and why."""
     if "selected_by" not in scores:
         return ""
     best, steps, planned = scores["best_step"], scores["steps"], scores.get("planned_steps")
     told = [f"The weights are those of step {best:,} of {steps:,}, which has the {scores['selected_by']}."]
-    told += [f"Those of step {steps:,} are in `last/`."] if best < steps else []
+    told += [f"Those of step {steps:,} are in last/."] if best < steps else []
     told += [f"Training ended early, {planned:,} steps were planned: nothing better had come."] if planned else []
     return " ".join(told)
 

@@ -39,6 +39,15 @@ class Reference(NamedTuple):
     y: float
 
 
+class Point(NamedTuple):
+    """A mark in a chart of curves."""
+
+    x: float
+    y: float
+    tip: str
+    name: str = ""  # stands beside it
+
+
 class Bar(NamedTuple):
     """A value, and the bounds of its interval where it has one."""
 
@@ -79,15 +88,16 @@ class Scale:
 
 
 def line_chart(
-    series: Sequence[Series], x_label: str, y_label: str, references: Sequence[Reference] = (), height: float = 340
-) -> Html:
-    """Several curves, each named at its last point."""
+    series: Sequence[Series], x_label: str, y_label: str, references: Sequence[Reference] = (), height: float = 340,
+    points: Sequence[Point] = (),
+) -> Html:  # fmt: skip
+    """Several curves, each named at its last point; ``points`` have the colour of the first."""
     names = [*(s.name for s in series)]
     right = WIDTH - 14 - LETTER * max(map(len, names))
-    levels = [y for s in series for _, y in s.points] + [r.y for r in references]
-    widest = max((x for s in series for x, _ in s.points), default=1.0)
+    levels = [y for s in series for _, y in s.points] + [r.y for r in references] + [point.y for point in points]
+    xs = [x for s in series for x, _ in s.points] + [point.x for point in points]
     y = Scale(*padded(min(levels), max(levels)), height - 44, 26)
-    x = Scale(0, widest or 1.0, max(46, 8 + LETTER * max(len(words) for _, words in marks(y, PLAIN))), right)
+    x = Scale(min(0, *xs), max(xs) or 1.0, max(46, 8 + LETTER * max(len(words) for _, words in marks(y, PLAIN))), right)
     parts = [*x_axis(x, y, x_label), *y_axis(x, y, y_label)]
     for number, reference in enumerate(references):
         parts.append(colour(len(series) + number, *reference_line(reference, x, y)))
@@ -98,6 +108,7 @@ def line_chart(
         curve = element("polyline", {"class": "curve", "points": path}, title(tip))
         label = text(one.name, right + 8, place + 4, "label")
         parts.append(colour(number, curve, label))
+    parts += [colour(0, *dot(point, x, y)) for point in points]
     return drawing(f"{y_label} against {x_label}: {', '.join(names)}", height, parts)
 
 
@@ -348,6 +359,12 @@ def whisker(low: float, high: float, middle: float) -> Html:
 def reference_line(reference: Reference, x: Scale, y: Scale) -> tuple[Html, Html]:
     label = text(f"{reference.name}: {digits(reference.y)}", x.end - 4, y(reference.y) - 6, "label halo", "end")
     return line(x.start, y(reference.y), x.end, y(reference.y), "dashed"), label
+
+
+def dot(point: Point, x: Scale, y: Scale) -> tuple[Html, Html]:
+    at: Attributes = {"class": "dot", "cx": x(point.x), "cy": y(point.y), "r": 4}
+    name = text(point.name, x(point.x), y(point.y) - 9, "label halo", "middle")
+    return focusable(point.tip, element("circle", at, title(point.tip))), name
 
 
 def heat_cell(count: int, total: int, gold: str, predicted: str) -> Html:

@@ -16,6 +16,7 @@ PLAIN_EVERY_S = 10.0
 """Seconds between two progress lines where standard error is not a terminal."""
 
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+_heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
 
 
 class Told(NamedTuple):
@@ -27,9 +28,22 @@ class Told(NamedTuple):
 
 def say(message: str) -> None:
     """One line for the person at the terminal. Where nobody can read it (a full disk, a closed pipe) work goes on."""
+    if (lines := _heard.get()) is not None:
+        lines.append(message)
     if not _quiet.get():
         with suppress(OSError):
             print(message, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """Within it, the lines that are said are also kept, for a report."""
+    lines: list[str] = []
+    token = _heard.set(lines)
+    try:
+        yield lines
+    finally:
+        _heard.reset(token)
 
 
 @contextmanager

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lathe.core.charts import Bar, Unit, heat_map, interval_bars
+from lathe.core.charts import Bar, Unit, interval_bars
 from lathe.core.html import Column, Html, Section, facts, figure, page, table
 from lathe.core.metrics import METRICS
 from lathe.core.stats import Score
 from lathe.core.types import Row
 from lathe.evaluate.result import Comparison, Evaluation, as_sent, mistakes
+from lathe.tasks.pages import arrow, sections_of
 
-MOST_LABELS = 40  # of a confusion matrix that can be read
 SHOWN_CHARACTERS = 400
 
 
@@ -23,12 +23,7 @@ def report(evaluation: Evaluation, examples: int) -> str:
         sections.append(
             Section(f"Against {evaluation.comparison.model}", _comparison(evaluation, evaluation.comparison))
         )
-    if evaluation.by_label:
-        sections.append(Section("By label", [_by_label(evaluation)]))
-    if evaluation.confusion is not None and len(evaluation.labels) <= MOST_LABELS:
-        sections.append(Section("Confusion", [heat_map(evaluation.labels, evaluation.confusion)]))
-    if evaluation.calibration is not None:
-        sections.append(Section("Calibration", _calibration(evaluation)))
+    sections += sections_of(evaluation)
     return page(
         f"Evaluation of {evaluation.model}", [*sections, Section("Errors", _errors(evaluation, examples))], lead
     )
@@ -41,7 +36,7 @@ def _scores(evaluation: Evaluation) -> list[str]:
         *(Column(name, "end") for name in ("value", "95 % interval", simple)),
     ]
     rows = [
-        [_arrow(name), f"{found.value:.4f}", _interval(found), _number(evaluation.baseline.get(name))]
+        [arrow(name), f"{found.value:.4f}", _interval(found), _number(evaluation.baseline.get(name))]
         for name, found in evaluation.scores.items()
     ]
     upward = {name: found for name, found in evaluation.scores.items() if found.low >= 0 and _is_better_higher(name)}
@@ -67,31 +62,11 @@ def _costs(evaluation: Evaluation) -> Html:
 
 def _comparison(evaluation: Evaluation, other: Comparison) -> list[str]:
     columns = [Column("metric"), Column("difference", "end"), Column("95 % interval, paired", "end")]
-    rows = [
-        [_arrow(name), f"{d.value:+.4f}", f"{d.low:+.4f} to {d.high:+.4f}"] for name, d in other.differences.items()
-    ]
+    rows = [[arrow(name), f"{d.value:+.4f}", f"{d.low:+.4f} to {d.high:+.4f}"] for name, d in other.differences.items()]
     ratio = f"{other.speed.p50_ms / max(evaluation.speed.p50_ms, 1e-9):.2f} times as fast for one row"
     size = f"{evaluation.size_bytes / max(other.size_bytes, 1):.2f} times its size"
     test = f"McNemar's exact test on rows that are wholly right: p = {other.mcnemar:.3g}."
     return [table(columns, rows), f"{test} This model is {ratio}, and has {size}."]
-
-
-def _by_label(evaluation: Evaluation) -> Html:
-    columns = [Column("label"), *(Column(name, "end") for name in ("precision", "recall", "F1", "rows or spans"))]
-    rows = [
-        [label, f"{r.precision:.3f}", f"{r.recall:.3f}", f"{r.f1:.3f}", f"{r.support:,}"]
-        for label, r in evaluation.by_label.items()
-    ]
-    return table(columns, rows)
-
-
-def _calibration(evaluation: Evaluation) -> list[str]:
-    columns = [Column("said to be sure"), *(Column(name, "end") for name in ("rows", "mean", "right"))]
-    rows = [
-        [f"{b.low:.0%} to {b.high:.0%}", f"{b.rows:,}", f"{b.confidence:.1%}", f"{b.accuracy:.1%}"]
-        for b in evaluation.calibration or ()
-    ]
-    return ["In a calibrated model the last two columns are equal.", table(columns, rows)]
 
 
 def _errors(evaluation: Evaluation, most: int) -> Sequence[str]:
@@ -116,10 +91,6 @@ def _shown(row: Row, evaluation: Evaluation) -> str:
 
 def _sent(row: Row, evaluation: Evaluation) -> Iterable[Any]:
     return (row["text"],) if "tokens" in row else as_sent(row, evaluation.shapes).values()
-
-
-def _arrow(name: str) -> str:
-    return f"{name} {'↑' if _is_better_higher(name) else '↓'}"
 
 
 def _is_better_higher(name: str) -> bool:

@@ -3,18 +3,13 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from lathe.core.data import Shape
 from lathe.core.measure import Speed
-from lathe.core.metrics import class_reports, confusion, exact_match, span_reports
-from lathe.core.metrics.structures import argument_rows, relation_rows, trigger_rows
-from lathe.core.metrics.sums import RowsOf, f1_of, precision_of, recall_of
+from lathe.core.metrics import exact_match
 from lathe.core.predictions import (
     Answer,
-    Event,
     Events,
     Frame,
     Label,
@@ -27,28 +22,9 @@ from lathe.core.predictions import (
 )
 from lathe.core.stats import Score
 from lathe.core.types import Row
+from lathe.tasks.findings import Findings
 
-BINS = 10
 BRIEF = 200  # characters of an answer that a table shows
-
-
-class Bin(NamedTuple):
-    """Rows whose prediction was about equally sure."""
-
-    low: float  # confidence, exclusive
-    high: float
-    rows: int
-    confidence: float  # mean
-    accuracy: float
-
-
-class LabelReport(NamedTuple):
-    """How one label fares against all others."""
-
-    precision: float
-    recall: float
-    f1: float
-    support: int
 
 
 @dataclass(frozen=True)
@@ -64,21 +40,17 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Findings):
     """One model on one file."""
 
     model: str
     digest: str
     size_bytes: int
     speed: Speed
-    kind: str
     shapes: Sequence[Shape]  # of rows without an answer
-    labels: tuple[str, ...]
     data: str
     lines: Sequence[int]
     rows: Sequence[Mapping[str, Any]]
-    golds: Sequence[Any]
-    predictions: Sequence[Any]
     scores: Mapping[str, Score]
     baseline: Mapping[str, float]  # of the most frequent label for every row, or of BM25 where rows search
     comparison: Comparison | None
@@ -86,33 +58,6 @@ class Evaluation:
     def by_row(self) -> Iterator[tuple[int, Mapping[str, Any], Any, Any]]:
         """Line in the file, row, gold, prediction."""
         return zip(self.lines, self.rows, self.golds, self.predictions, strict=True)
-
-    @property
-    def by_label(self) -> dict[str, LabelReport]:
-        if self.kind in ("classify", "multilabel"):
-            return {label: LabelReport(*found) for label, found in class_reports(self.golds, self.predictions).items()}
-        if self.kind == "intent":
-            intents, slots = zip(*self.golds, strict=True)
-            found = class_reports(intents, [frame.label for frame in self.predictions])
-            by_intent = {label: LabelReport(*report) for label, report in found.items()}
-            return by_intent | _by_span(slots, [frame.spans for frame in self.predictions], "slot:")
-        if self.kind == "relate":
-            return _by_relation(self.golds, self.predictions)
-        if self.kind == "event":
-            return _by_event(self.golds, self.predictions)
-        return _by_span(self.golds, self.predictions) if self.kind == "tag" else {}
-
-    @property
-    def confusion(self) -> list[list[int]] | None:
-        """Rows by gold label and predicted label, of texts with one label.  [C][C]"""
-        if self.kind != "classify":
-            return None
-        table: list[list[int]] = confusion(self.golds, self.predictions, self.labels).tolist()
-        return table
-
-    @property
-    def calibration(self) -> list[Bin] | None:
-        return reliability(self.golds, self.predictions) if self.kind == "classify" else None
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the rows."""
@@ -178,62 +123,6 @@ def gold_json(gold: Any) -> Any:
     if isinstance(gold, Mapping):
         return {name: gold_json(value) for name, value in gold.items()}
     return [gold_json(one) for one in gold] if isinstance(gold, tuple | list) else gold
-
-
-def reliability(golds: Sequence[str], predictions: Sequence[Label]) -> list[Bin]:
-    """How often a prediction is right that says it is so sure; empty bins are left out."""
-    sure = np.array([one.scores[one.label] for one in predictions])  # [N]
-    right = np.array([one.label == gold for gold, one in zip(golds, predictions, strict=True)])  # [N]
-    place = np.clip(np.ceil(sure * BINS).astype(int) - 1, 0, BINS - 1)  # [N]
-    found = []
-    for number in np.unique(place).tolist():
-        inside = place == number
-        mean, share = float(sure[inside].mean()), float(right[inside].mean())
-        found.append(Bin(number / BINS, (number + 1) / BINS, int(inside.sum()), mean, share))
-    return found
-
-
-def _by_span(golds: Sequence[Any], predictions: Sequence[Spans], named: str = "") -> dict[str, LabelReport]:
-    reports = span_reports(golds, predictions)
-    return {named + label: LabelReport(r.precision, r.recall, r.f1, r.gold) for label, r in reports.items()}
-
-
-def _by_relation(golds: Sequence[Relations], predictions: Sequence[Relations]) -> dict[str, LabelReport]:
-    def only(label: str, rows: Sequence[Relations]) -> list[Relations]:
-        return [Relations(tuple(one for one in row.relations if one.label == label)) for row in rows]
-
-    labels = sorted({one.label for row in (*golds, *predictions) for one in row.relations})
-    return {label: _counted(relation_rows, only(label, golds), only(label, predictions)) for label in labels}
-
-
-def _by_event(golds: Sequence[Events], predictions: Sequence[Events]) -> dict[str, LabelReport]:
-    """Triggers by their type, then arguments by their role."""
-    events = [event for row in (*golds, *predictions) for event in row.events]
-    reports = {}
-    for label in sorted({event.trigger.label for event in events}):
-        of_type = [
-            [Events(tuple(event for event in row.events if event.trigger.label == label)) for row in rows]
-            for rows in (golds, predictions)
-        ]
-        reports[label] = _counted(trigger_rows, *of_type)
-    for role in sorted({argument.label for event in events for argument in event.arguments}):
-        reports[f"role:{role}"] = _counted(argument_rows, _with_role(role, golds), _with_role(role, predictions))
-    return reports
-
-
-def _with_role(role: str, rows: Sequence[Events]) -> list[Events]:
-    """The events with the arguments of one role alone."""
-
-    def only(event: Event) -> Event:
-        return Event(event.trigger, tuple(one for one in event.arguments if one.label == role))
-
-    return [Events(tuple(map(only, row.events))) for row in rows]
-
-
-def _counted(rows_of: RowsOf, golds: Sequence[Any], predictions: Sequence[Any]) -> LabelReport:
-    sums = rows_of(golds, predictions).sum(0)
-    precision, recall, f1 = (float(ratio(sums)) for ratio in (precision_of, recall_of, f1_of))
-    return LabelReport(precision, recall, f1, int(sums[2]))
 
 
 def _missed(gold: Mapping[str, float], ranking: Ranking) -> str:

@@ -21,10 +21,12 @@ from lathe.core.optim import Optimizers, at_rates
 from lathe.core.predictor import TaskPredictor
 from lathe.core.ready import Evaluations, Ready, evaluation_steps
 from lathe.core.recipe import dump, recipe
-from lathe.core.report import say
+from lathe.core.report import heard, say
+from lathe.core.stats import score
 from lathe.core.types import Symbols, lengths_of, pieces_of
-from lathe.core.work import Work, run_together
+from lathe.core.work import Work, read_log, run_together
 from lathe.finetune.adapt import ADAPTER, Adapted, AnyAdaptation, Full, check, told
+from lathe.finetune.report import NAME, Run, report
 from lathe.models import AnyModel
 from lathe.models.baselines import baseline
 from lathe.models.pretrained import (
@@ -37,6 +39,7 @@ from lathe.models.pretrained import (
 from lathe.tasks import AnyTask
 from lathe.tasks.examples import (
     Examples,
+    answers_to,
     encode,
     evaluate,
     hold_out,
@@ -46,13 +49,13 @@ from lathe.tasks.examples import (
     simple_answers,
     use_of,
 )
+from lathe.tasks.findings import Findings
 from lathe.tasks.forward import task_forward
 from lathe.tasks.origin import Furnishes, Origin
 from lathe.tasks.training import (
     TaskTrain,
     course_of,
     mean_loss,
-    score,
     selection_of,
     steps_between,
     train_on,
@@ -153,13 +156,16 @@ def prepare(recipe: Recipe, work: Work) -> Ready:
 def _make(recipe: Recipe, work: Work) -> Manifest:
     runtime.set_up()
     _origin(recipe).check()
-    with runtime.memory_ahead(ahead(recipe)):
+    with runtime.memory_ahead(ahead(recipe)), heard() as noticed:
         inputs = _read(recipe, work)
     opened = _open(recipe, inputs)
     adapted = recipe.adapt(opened, recipe.train.seed)
     size = f"{opened.model.config.model_type}, {told(opened.model)}"
     say(f"{recipe.base or 'a new model'}: {size}; new weights: {summary(opened.new) or 'none'}")
-    task, scores = _train(settled(recipe.train, work), inputs, adapted, work)
+    findings, task, scores = _train(settled(recipe.train, work), inputs, adapted, work)
+    metric, log = selection_of(task, recipe.train).metric, read_log(work.path)
+    about = Run(size, recipe.adapt.kind, metric, findings, inputs.tables, inputs.splits, noticed, scores, log)
+    (work.result / NAME).write_text(report(about), encoding="utf-8")
     saved = save_model(adapted.merged(_some(inputs)), inputs.tokenizer, work.result)
     if isinstance(task, Furnishes):
         task.furnish(work.result, opened.model.config)
@@ -228,7 +234,9 @@ def _some(inputs: Inputs) -> Mapping[str, Tensor]:
     return batch.to(runtime.device()).inputs
 
 
-def _train(config: FinetuneTrain, inputs: Inputs, adapted: Adapted, work: Work) -> tuple[AnyTask, dict[str, Any]]:
+def _train(
+    config: FinetuneTrain, inputs: Inputs, adapted: Adapted, work: Work
+) -> tuple[Findings, AnyTask, dict[str, Any]]:
     """Train, keep the best model, and score it; the task with what validation chose."""
     splits, model = inputs.splits, adapted.model
     predictor = _predictor(inputs, model, config)
@@ -237,21 +245,24 @@ def _train(config: FinetuneTrain, inputs: Inputs, adapted: Adapted, work: Work) 
         save_model(adapted.merged(_some(inputs)), inputs.tokenizer, work.result / "last")
         restore_best(work, model)
     predictor = tuned(predictor, splits["validation"])
-    return predictor.task, _final_scores(predictor.task, predictor, splits) | taken
+    findings, scores = _final_scores(predictor.task, predictor, splits)
+    return findings, predictor.task, scores | taken
 
 
-def _final_scores(task: AnyTask, predictor: TaskPredictor, splits: Mapping[str, Examples]) -> dict[str, Any]:
-    """The best model beside its cheap baseline, on everything it was not trained on."""
+def _final_scores(
+    task: AnyTask, predictor: TaskPredictor, splits: Mapping[str, Examples]
+) -> tuple[Findings, dict[str, Any]]:
+    """The best model beside its cheap baseline, on everything it was not trained on; the findings are of the last."""
     simple = baseline(task, splits["train"].rows)
     scores: dict[str, Any] = {}
-    for name in ("validation", "test"):
-        if name in splits:
-            golds = [task.gold(row) for row in splits[name].rows]
-            scores[name] = score(predictor, splits[name])
-            scores[f"{name}_baseline"] = evaluate(task.metrics, golds, simple_answers(simple, splits[name]))
-            both = [
-                f"{metric} {value:.4f} (baseline {scores[f'{name}_baseline'][metric]:.4f})"
-                for metric, value in scores[name].items()
-            ]
-            say(f"{name}: " + ", ".join(both))
-    return scores
+    for name in ("validation", *(["test"] if "test" in splits else [])):
+        golds = [task.gold(row) for row in splits[name].rows]
+        findings = Findings(task.kind, task.labels or (), golds, answers_to(predictor, splits[name]))
+        found = {metric: score(function, golds, findings.predictions) for metric, function in task.metrics.items()}
+        cheap = evaluate(task.metrics, golds, simple_answers(simple, splits[name]))
+        scores[name] = {metric: one.value for metric, one in found.items()}
+        scores[f"{name}_interval"] = {metric: [one.low, one.high] for metric, one in found.items()}
+        scores[f"{name}_baseline"] = cheap
+        told = [f"{metric} {one.value:.4f} (baseline {cheap[metric]:.4f})" for metric, one in found.items()]
+        say(f"{name}: {', '.join(told)}")
+    return findings, scores

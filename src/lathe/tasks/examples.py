@@ -77,7 +77,10 @@ def read_tables(files: Mapping[str, Path | None], task: AnyTask, columns: Column
 
 def _tell_shared(train: Table, table: Table) -> None:
     """Rows from which a score is taken, and that ask what a training row asks: they tell nothing of new ones."""
-    if found := shared(train, table):
+    found = shared(train, table)
+    if not found:
+        say(f"  {table.path.name}: no row asks what a row of {train.path.name} asks")
+    else:
         place, first = found[0]
         count = (
             f"{table.path.name}: {len(found):,} of {len(table.rows):,} rows ask what a row of {train.path.name} asks"
@@ -170,7 +173,7 @@ def hold_out(examples: Examples, task: AnyTask, ratio: float) -> tuple[Examples,
     if held.all() or not held.any():
         counted = f"{len(held)} training rows about {len(key_of)} different texts"
         raise DataError(f"{counted} cannot be parted at {ratio:.0%}; give data.validation")
-    say(f"no data.validation: {held.sum():,} of {len(held):,} training rows are held out")
+    say(f"no data.validation: {held.sum():,} of {len(held):,} training rows are held out, equal ones together")
     return examples.part(~held), examples.part(held)
 
 
