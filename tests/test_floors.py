@@ -17,7 +17,8 @@ FLOORS = {
     **dict.fromkeys(["objectives", "models", "runtimes", "ngrams"], 1),
     "generation": 1.2,
     "tasks": 1.5,  # a task is an objective, and may be made of others
-    **dict.fromkeys(["loader", "likelihood"], 2),
+    "likelihood": 2,
+    "loader": 2.2,  # opens language models, too
     "__init__": 2.5,  # `lathe` itself, which offers `lathe.load` and `lathe.load_generator`
     "verbs": 2.5,
     **dict.fromkeys(["corpus", "tokenizer", "pretrain", "negatives", "finetune", "compress"], 3),

@@ -1,7 +1,9 @@
-"""From a bundle to a predictor: the one place that knows tasks, models and runtimes."""
+"""From a bundle to a predictor: the one place that knows tasks, language models and runtimes."""
 
 from pathlib import Path
 from typing import Any
+
+from transformers import AutoModelForCausalLM
 
 from lathe.core.bundle import Bundle
 from lathe.core.errors import BundleError, RecipeError
@@ -9,7 +11,17 @@ from lathe.core.predictor import TaskPredictor
 from lathe.core.recipe import parse
 from lathe.core.runtime import Precision, set_up
 from lathe.core.types import Forward
-from lathe.models.pretrained import longest_input, open_config, open_model, open_tokenizer, summary
+from lathe.likelihood import MaskedNetwork, open_language_model
+from lathe.likelihood.fill import Fill, filler
+from lathe.likelihood.predictor import Weigh, text_scorer
+from lathe.models.pretrained import (
+    language_model_class,
+    longest_input,
+    open_config,
+    open_model,
+    open_tokenizer,
+    summary,
+)
 from lathe.runtimes.onnx import GRAPH, each_row, onnx_forward
 from lathe.tasks import AnyTask
 from lathe.tasks.forward import task_forward
@@ -18,13 +30,15 @@ from lathe.tasks.forward import task_forward
 def load(path: str | Path, precision: Precision = "fp32") -> TaskPredictor:
     """Open a finished model: a function from rows to predictions.
 
-    Every file is compared with its digest first. ``precision`` is for the torch runtime; others have their own.
-    Raises ``BundleError`` where the folder is no model with a task.
+    A language model without a task fills masks, or says how likely a text is. Every file is compared with its digest
+    first. ``precision`` is for the torch runtime; others have their own. Raises ``BundleError`` for any other folder.
 
     >>> model = load("runs/reviews")                       # doctest: +SKIP
     >>> model(["great film", {"text": "awful plot"}])      # doctest: +SKIP
     """
     bundle = Bundle.open(Path(path), kind="model")
+    if bundle.manifest.task is None:
+        return _language_model(bundle, precision)
     task = task_of(bundle)
     bundle.verify()
     set_up()
@@ -33,12 +47,34 @@ def load(path: str | Path, precision: Precision = "fp32") -> TaskPredictor:
     return TaskPredictor(task, tokenizer, _forward(bundle, task, tokenizer, precision))
 
 
+def asked_of(bundle: Bundle) -> AnyTask | Fill | Weigh:
+    """The task of a model, or what a language model answers by itself; no weights are opened."""
+    runtime = bundle.manifest.runtime
+    if runtime is not None and runtime.kind in ("ngram", "mixture"):
+        return Weigh()
+    if bundle.manifest.task is not None or runtime is None or runtime.kind != "torch":
+        return task_of(bundle)
+    auto_model = language_model_class(bundle.path)
+    if auto_model is Fill.auto_model:
+        tokenizer, config = open_tokenizer(bundle.path), open_config(bundle.path)
+        return Fill.of(tokenizer, longest_input(tokenizer, config))
+    if auto_model is AutoModelForCausalLM:
+        return Weigh()
+    raise BundleError(f"{bundle.path}: writes one text from another: make it write with `lathe generate`")
+
+
+def _language_model(bundle: Bundle, precision: Precision) -> TaskPredictor:
+    asked_of(bundle)  # which is refused in words of its own
+    model = open_language_model(bundle.path, precision=precision)
+    return filler(model) if isinstance(model, MaskedNetwork) else text_scorer(model)
+
+
 def task_of(bundle: Bundle) -> AnyTask:
     """The task a model was trained for, with its labels."""
     if bundle.manifest.task is None:
         raise BundleError(
-            f"{bundle.path}: a language model without a task; score it with `lathe perplexity`, make it answer with "
-            "`lathe finetune`, or, where it writes, open it with lathe.load_generator"
+            f"{bundle.path}: a language model without a task; score it with `lathe perplexity`, ask it with `lathe "
+            "predict`, give it a task with `lathe finetune`, or, where it writes, open it with lathe.load_generator"
         )
     try:
         task: AnyTask = parse(AnyTask, bundle.manifest.task)

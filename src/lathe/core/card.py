@@ -125,7 +125,9 @@ def _use(manifest: Manifest) -> str:
     if _only_scores(manifest):
         return "## Intended use\n\nIt says how likely a text is, as a baseline of networks or to filter text by it."
     if manifest.task is None:
-        return "## Intended use\n\nA language model to go on from with `lathe finetune`; it answers nothing by itself."
+        return (
+            "## Intended use\n\nA language model to go on from with `lathe finetune`, or to ask with `lathe predict`."
+        )
     kind, labels = manifest.task.get("kind", ""), manifest.task.get("labels") or ()
     more = f", and {len(labels) - SHOWN_LABELS} more" if len(labels) > SHOWN_LABELS else ""
     named = ", ".join(f"`{label}`" for label in labels[:SHOWN_LABELS])

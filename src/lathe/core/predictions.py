@@ -174,6 +174,41 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Filling:
+    """A piece that may stand at a mask."""
+
+    text: str
+    score: float  # its probability
+
+    def to_json(self) -> Json:
+        return {"text": self.text, "score": self.score}
+
+
+@dataclass(frozen=True, slots=True)
+class Fillings:
+    """For each mask of a text the most likely pieces, the best first."""
+
+    fillings: tuple[tuple[Filling, ...], ...]
+
+    def to_json(self) -> Json:
+        return {"fillings": [[one.to_json() for one in mask] for mask in self.fillings]}
+
+
+@dataclass(frozen=True, slots=True)
+class Likely:
+    """How likely a text is, its end among what is predicted."""
+
+    log_prob: float  # nats
+    perplexity: float  # a unit: compares only models of the same units
+    bits_per_byte: float
+    units: int  # words, pieces or characters that were predicted, and the end
+
+    def to_json(self) -> Json:
+        told = {"log_prob": self.log_prob, "perplexity": self.perplexity, "bits_per_byte": self.bits_per_byte}
+        return told | {"units": self.units}
+
+
+@dataclass(frozen=True, slots=True)
 class Vector:
     """Where a text lies in the space of its meaning."""
 
@@ -201,7 +236,20 @@ class Ranking:
 
 
 Prediction: TypeAlias = (
-    Label | Labels | Number | Choice | Spans | Frame | Relations | Events | Answer | Text | Vector | Ranking
+    Label
+    | Labels
+    | Number
+    | Choice
+    | Spans
+    | Frame
+    | Relations
+    | Events
+    | Answer
+    | Text
+    | Fillings
+    | Likely
+    | Vector
+    | Ranking
 )
 
 

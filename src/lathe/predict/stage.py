@@ -1,17 +1,21 @@
 """Prediction: a file of rows in, the same rows with their answers out, in order, with flat memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import Field
 
 from lathe.core.answers import Tally, answer_rows, open_rows, quarantine_of, refuse_place
 from lathe.core.bundle import Bundle
 from lathe.core.data import Columns
+from lathe.core.errors import RecipeError
 from lathe.core.predictor import TaskPredictor
 from lathe.core.recipe import recipe
 from lathe.core.report import Told, say
 from lathe.core.runtime import Precision
-from lathe.loader import load, task_of
+from lathe.likelihood.fill import Fill
+from lathe.loader import asked_of, load
 
 ANSWER = "prediction"
 
@@ -36,6 +40,8 @@ class Recipe:
     """Where rows go that cannot be read; OUT.quarantine.jsonl where not given, standard error without -o."""
     precision: Precision = "fp32"
     """Of matrix products, for a torch model."""
+    top_k: int | None = Field(None, ge=1)
+    """Pieces told for each mask, most likely first, of a masked language model; 5 if not given."""
 
 
 @dataclass
@@ -56,9 +62,12 @@ def run(recipe: Recipe, out: Path | None = None) -> Told:
     refuse_place(out)
     quarantine = quarantine_of(recipe.quarantine, out)
     refuse_place(quarantine)
-    task, data = task_of(Bundle.open(recipe.bundle, kind="model")), recipe.data
-    reader = open_rows(data.file, data.stdin, task.unlabelled, data.columns, ANSWER)  # refused before a model is loaded
-    answers = _Answers(load(recipe.bundle, recipe.precision))
+    asked, data = asked_of(Bundle.open(recipe.bundle, kind="model")), recipe.data
+    if recipe.top_k and not isinstance(asked, Fill):
+        raise RecipeError(f"top_k: {recipe.bundle} fills no masks, it answers by {asked.kind}")
+    reader = open_rows(data.file, data.stdin, asked.unlabelled, data.columns, ANSWER)
+    model = load(recipe.bundle, recipe.precision)
+    answers = _Answers(replace(model, task=replace(model.task, top_k=recipe.top_k)) if recipe.top_k else model)
     tally = answer_rows(reader, answers, out, quarantine, "predicting")
     return _tell(out, quarantine, tally, answers.truncated)
 

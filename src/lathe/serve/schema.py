@@ -171,6 +171,22 @@ class RankingAnswer(_Object):
     ranking: list[Ranked] = Field(description="The candidates, the best first.")
 
 
+class FillingAnswer(_Object):
+    text: str = Field(description="A piece that may stand at the mask.")
+    score: float = Field(description="Its probability.")
+
+
+class FillingsAnswer(_Object):
+    fillings: list[list[FillingAnswer]] = Field(description="For each mask the most likely pieces, the best first.")
+
+
+class LikelyAnswer(_Object):
+    log_prob: float = Field(description="Of the text and its end, in nats.")
+    perplexity: float = Field(description="A unit; compares only models of the same units.")
+    bits_per_byte: float
+    units: int = Field(description="Words, pieces or characters that were predicted, and the end.")
+
+
 class Answer(_Object):
     model: str = Field(description="name@version of the model that answered.")
     predictions: list[
@@ -186,6 +202,8 @@ class Answer(_Object):
         | TextAnswer
         | VectorAnswer
         | RankingAnswer
+        | FillingsAnswer
+        | LikelyAnswer
     ] = Field(description="One for each row, in order.")
 
 

@@ -14,7 +14,7 @@ from lathe.core.errors import LatheError, RecipeError
 from lathe.core.recipe import recipe
 from lathe.core.report import Told, say
 from lathe.core.runtime import Precision, stop_flag
-from lathe.loader import load, task_of
+from lathe.loader import asked_of, load
 from lathe.serve.limits import About, Limits
 
 GRACE_S = 10
@@ -39,7 +39,7 @@ def run(recipe: Recipe) -> Told:
     """Serve until asked to stop; requests under way are answered first."""
     refuse_strangers(recipe.host)
     bundle = Bundle.open(recipe.bundle, kind="model")
-    task = task_of(bundle)
+    asked = asked_of(bundle)
     try:
         import uvicorn
 
@@ -47,7 +47,7 @@ def run(recipe: Recipe) -> Told:
     except ModuleNotFoundError as error:
         raise LatheError(f"{error.name} is not installed; pip install 'lathe[serve]'") from None
     with _listening(recipe.host, recipe.port) as listener:
-        about = About(bundle.name, task.kind, tuple(task.labels or ()), task.unlabelled)
+        about = About(bundle.name, asked.kind, tuple(asked.labels or ()), asked.unlabelled)
         app = build_app(load(recipe.bundle, recipe.precision), about, recipe.limits)
         config = uvicorn.Config(
             app, log_level="critical", access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S
