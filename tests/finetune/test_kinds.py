@@ -104,6 +104,7 @@ def test_it_learns_its_rows_and_is_the_same_evaluated_predicted_and_served(made,
     ]
     assert "<section></section>" not in page and "NaN" not in page and "nan" not in page
     assert "rows.jsonl: 12 of 12 rows ask what a row of rows.jsonl asks" in page
+    assert page.count("12 (100.0%)</td>") == 2 and "0 (0.0%)" in page
 
 
 def rounded(value):

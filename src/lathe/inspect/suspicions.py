@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lathe.core.data import Table, about, answered, labels_of, same, shared, texts_in, wording
-from lathe.inspect.alike import alike
+from lathe.core.data.alike import alike
 
 FEWEST_ROWS = 5  # of a label, below which nothing is concluded
 LEAK_SHARE = 0.5  # of a label's rows that hold its name
@@ -141,7 +141,7 @@ def _leaks(table: Table) -> Iterator[Finding]:
 
 def _overlap(table: Table, other: Table) -> Iterator[Finding]:
     """Rows of two files that ask the same, or nearly."""
-    equal = shared(table, other)
+    equal = shared(table.rows, other.rows)
     known = {place for place, _ in equal}
     near = alike(table.rows, other.rows, [place for place in range(len(other.rows)) if place not in known])
     for kind, found, verb in (("overlap", equal, "ask what"), ("near overlap", near, "ask nearly what")):

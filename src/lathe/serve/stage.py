@@ -14,8 +14,11 @@ from lathe.core.errors import LatheError, RecipeError
 from lathe.core.recipe import recipe
 from lathe.core.report import Told, say
 from lathe.core.runtime import Precision, stop_flag
+from lathe.likelihood.fill import Fill
+from lathe.likelihood.predictor import Weigh
 from lathe.loader import asked_of, load
 from lathe.serve.limits import About, Limits
+from lathe.tasks import AnyTask
 
 GRACE_S = 10
 """Seconds that requests under way may still take after the signal to stop."""
@@ -53,7 +56,7 @@ def run(recipe: Recipe) -> Told:
             app, log_level="critical", access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S
         )
         address = _address(listener)
-        say(f"{about.model} answers on {address}; Ctrl-C stops it. Try:\n  {_example(address)}")
+        say(f"{about.model} answers on {address}; Ctrl-C stops it. Try:\n  {_example(address, asked)}")
         with stop_flag():  # uvicorn raises the signal again when it is done; being asked to stop is no failure
             uvicorn.Server(config).run(sockets=[listener])
     return Told("", {"model": about.model, "address": address})
@@ -94,6 +97,7 @@ def _address(listener: socket.socket) -> str:
     return f"http://{host}:{name[1]}"
 
 
-def _example(address: str) -> str:
-    body = json.dumps({"rows": ["a text", {"text": "another"}]})
+def _example(address: str, asked: AnyTask | Fill | Weigh) -> str:
+    text = f"a {asked.mask}" if isinstance(asked, Fill) else "a text"
+    body = json.dumps({"rows": [text, {"text": text}]})
     return f"curl {address}/predict -H 'Content-Type: application/json' -d '{body}'"

@@ -77,7 +77,7 @@ def read_tables(files: Mapping[str, Path | None], task: AnyTask, columns: Column
 
 def _tell_shared(train: Table, table: Table) -> None:
     """Rows from which a score is taken, and that ask what a training row asks: they tell nothing of new ones."""
-    found = shared(train, table)
+    found = shared(train.rows, table.rows)
     if not found:
         say(f"  {table.path.name}: no row asks what a row of {train.path.name} asks")
     else:

@@ -1,11 +1,10 @@
 """What a row is about, and what it answers: by this rows of any shape are compared, within a file and between two."""
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lathe.core.data.shapes import Message
-from lathe.core.data.table import Table
 from lathe.core.types import Row
 
 ASKED = ("text", "text_pair", "context", "question", "choices", "source", "query", "history", "user", "pairs")
@@ -64,14 +63,14 @@ def wording(row: Row) -> str:
     return same(" ".join(text for name, texts in texts_in(row).items() if name in asked(row) for text in texts))
 
 
-def shared(table: Table, other: Table) -> list[tuple[int, int]]:
-    """Rows of ``other`` that ask what a row of ``table`` asks: (its position, the first position in ``table``)."""
-    wanted = {about(row) for row in other.rows}
+def shared(rows: Sequence[Row], others: Sequence[Row]) -> list[tuple[int, int]]:
+    """Those of ``others`` that ask what one of ``rows`` asks: (place, that of the first such row)."""
+    wanted = {about(row) for row in others}
     first: dict[tuple[str, ...], int] = {}
-    for place, row in enumerate(table.rows):
+    for place, row in enumerate(rows):
         if (key := about(row)) in wanted:
             first.setdefault(key, place)
-    return [(place, first[key]) for place, row in enumerate(other.rows) if (key := about(row)) in first]
+    return [(place, first[key]) for place, row in enumerate(others) if (key := about(row)) in first]
 
 
 def _turns(messages: tuple[Message, ...]) -> tuple[tuple[Message, ...], str]:

@@ -1,9 +1,9 @@
-"""Rows of two files that are nearly the same: their texts share most of their runs of three words."""
+"""Rows of two sets that are nearly the same: their texts share most of their runs of three words."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from lathe.core.data import wording
+from lathe.core.data.about import wording
 from lathe.core.scripts import words
 from lathe.core.types import Row
 
