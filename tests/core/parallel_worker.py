@@ -142,6 +142,7 @@ def trained(member, dtype, packed, tokens_per_batch):
     )
     tokenizer = tiny_tokenizer()
     conversations.prepare(tokenizer)
+    tokenizer.add_tokens([*"@#*"])  # which mark the ends of a relation
     steps, _ = run(member, tokenizer, model, config, tokens_per_batch, steps=5)
     return flat(model), steps
 

@@ -23,8 +23,8 @@ from lathe.core.work import read_log
 WORKER = Path(__file__).with_name("parallel_worker.py")
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=60).map(lambda values: np.array(values, np.int64))
 TOLERANCE = {"float64": 1e-9, "float32": 1e-6}
-TOLD = {"simcse float32": 1e-4}
-"""Of losses and norms of gradients: SimCSE divides cosines, and what they are rounded by, by a temperature of 0.05."""
+TOLD = {"simcse float32": 1e-4, "embed float32": 1e-4, "embed scored float32": 1e-4}
+"""Of losses and norms of gradients: these divide cosines, and what they are rounded by, by a temperature of 0.05."""
 ONCE = {  # what is refused -> what one of the processes says about it
     "too few rows a step": "train.batch_size: 1 is less than 2 processes",
     "too few tokens a step": "train.tokens_per_step: 10 is less than 2 processes need",

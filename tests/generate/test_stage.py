@@ -143,6 +143,6 @@ def test_a_classifier_cannot_generate(classifier):
         run(Recipe(bundle=classifier, prompt="the film"))
 
 
-def test_a_model_that_writes_has_no_task_to_load(writer):
-    with pytest.raises(BundleError, match="lathe.load_generator"):
-        lathe.load(writer)
+def test_a_model_that_writes_weighs_texts_where_it_is_loaded_to_predict(writer):
+    (weighed,) = lathe.load(writer)(["the film"])
+    assert weighed.log_prob < 0

@@ -163,14 +163,14 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     size = f"{opened.model.config.model_type}, {told(opened.model)}"
     say(f"{recipe.base or 'a new model'}: {size}; new weights: {summary(opened.new) or 'none'}")
     findings, task, scores = _train(settled(recipe.train, work), inputs, adapted, work)
-    metric, log = selection_of(task, recipe.train).metric, read_log(work.path)
-    about = Run(size, recipe.adapt.kind, metric, findings, inputs.tables, inputs.splits, noticed, scores, log)
-    (work.result / NAME).write_text(report(about), encoding="utf-8")
     saved = save_model(adapted.merged(_some(inputs)), inputs.tokenizer, work.result)
     if isinstance(task, Furnishes):
         task.furnish(work.result, opened.model.config)
     if getattr(recipe.adapt, "keep_adapter", False):
         adapted.save_adapter(work.result / ADAPTER)
+    metric, log = selection_of(task, recipe.train).metric, read_log(work.path)
+    about = Run(size, recipe.adapt.kind, metric, findings, inputs.tables, inputs.splits, noticed, scores, log)
+    (work.result / NAME).write_text(report(about), encoding="utf-8")
     used = tuple(use_of(table) for table in inputs.tables.values())
     return Manifest(kind="model", stage="finetune", task=dump(task), data=used, scores=scores, runtime=saved)
 
