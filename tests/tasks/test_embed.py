@@ -25,6 +25,7 @@ from lathe.runtimes.eager import torch_forward
 from lathe.tasks import Embed
 from lathe.tasks.contrast import ALSO, NEGATIVE, POSITIVE, QUERY, SCORED, Mark, contrast, ordered
 from lathe.tasks.examples import Examples
+from lathe.tasks.training import TaskTrain, mean_loss
 
 ROWS = [
     {"query": "film", "positives": ("great film", "good film"), "negatives": ("awful plot",)},
@@ -238,3 +239,19 @@ def test_check_shows_which_text_is_what(files, capsys):
     assert main(["check", str(files / "rows.jsonl"), "task.kind=embed", f"base={files / 'base'}"]) == 0
     shown = capsys.readouterr().out
     assert "task.kind=embed" in shown and "  query [CLS] film [SEP]\n  positive [CLS] a great film [SEP]" in shown
+
+
+WORDS = ["good", "bad", "great", "awful", "plot", "the", "a", "is", "not", "in", "Paris", "好"]
+
+
+def test_the_validation_loss_is_over_as_many_rows_as_in_a_step_however_they_are_cut(tokenizer, bert_config):
+    torch.manual_seed(0)
+    task, model = Embed(scored=False), AutoModel.from_config(bert_config)
+    rows = [{"query": word, "positives": (f"the {word} film",), "negatives": ()} for word in WORDS]
+    examples = Examples(rows, task.encode(rows, tokenizer), row_keys("d", len(rows)))
+    predictor = TaskPredictor(task, tokenizer, torch_forward(model))
+    whole, cut, halves = (
+        mean_loss(model, predictor, examples, TaskTrain(batch_size=size, tokens_per_batch=tokens, precision="fp32"))
+        for size, tokens in ((12, 10**6), (12, 16), (6, 10**6))
+    )
+    assert cut == pytest.approx(whole, rel=1e-5) and halves < whole - 0.1

@@ -67,7 +67,8 @@ class Embed(Queries):
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
-        return {"spearman": spearman, "pearson": pearson} if self.scored else RANKING_METRICS
+        of_pairs: dict[str, Metric] = {"spearman": spearman, "pearson": pearson}
+        return {True: of_pairs, False: RANKING_METRICS, None: {**RANKING_METRICS, **of_pairs}}[self.scored]
 
     def fitted(self, tables: Mapping[str, Table]) -> Self:
         return replace(self, scored="score" in tables["train"].rows[0])

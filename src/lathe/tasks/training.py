@@ -2,16 +2,17 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
 from pydantic import Field
 from transformers import PreTrainedModel
 
-from lathe.core.batches import Plan, Source, StepSize, cut
+from lathe.core.batches import Plan, Rows, Source, StepSize, cut
+from lathe.core.coupled import Coupled, whole_step
 from lathe.core.errors import RecipeError, did_you_mean
 from lathe.core.fit import ENOUGH, Course, fit, keep_best
 from lathe.core.keyed import row_seeds, uniform
@@ -21,12 +22,13 @@ from lathe.core.predictor import TaskPredictor
 from lathe.core.recipe import recipe
 from lathe.core.report import say
 from lathe.core.runtime import autocast, dtype_of
-from lathe.core.types import Objective, Part, Symbols
+from lathe.core.types import Batch, Objective, Symbols
 from lathe.core.work import Work
 from lathe.tasks.examples import Examples, answers_to, evaluate
 from lathe.tasks.forward import Writes
 from lathe.tasks.selection import LOSS, Selection
 
+T = TypeVar("T")
 WRITTEN_ROWS = 200
 WINDOW = 4
 """Steps among which rows are exchanged so that each has rows of like length: a tenth faster, equal in accuracy."""
@@ -106,24 +108,39 @@ def watched_of(validation: Examples, task: Any, config: TaskTrain) -> Examples:
 
 
 def mean_loss(model: PreTrainedModel, predictor: TaskPredictor, examples: Examples, config: TaskTrain) -> float:
-    """Nats an item, without dropout and what else belongs to training."""
+    """Nats an item, without dropout and what else belongs to training; not a number where there is nothing to learn."""
     task, source, symbols = predictor.task, examples.source, Symbols.of(predictor.tokenizer)
     place, dtype = next(model.parameters()).device, dtype_of(config.precision)
-    order = np.argsort(source.lengths, kind="stable")
     totals: dict[str, float] = defaultdict(float)
     items = Counter[str]()
     weights: dict[str, float] = {}
-    model.eval()
-    for some in cut(source.lengths[order], config.tokens_per_batch):
-        rows = order[some]
-        batch = task.collate([source[int(i)] for i in rows], row_seeds(0, 0, source.keys[rows]), symbols)
+
+    def collate(rows: Rows) -> Batch:
+        batch: Batch = task.collate([source[int(i)] for i in rows], row_seeds(0, 0, source.keys[rows]), symbols)
+        return batch
+
+    def run(compute: Callable[[Any, Batch], T], _: int, batch: Batch) -> T:
         with torch.no_grad(), autocast(place, dtype):
-            parts: list[Part] = task.loss(model, batch.to(place))
-        for part in parts:
-            totals[part.name] += float(part.total)
-            items[part.name] += part.items
-            weights[part.name] = part.weight
-    return sum(weights[name] * totals[name] / max(items[name], 1) for name in weights)
+            return compute(model, batch.to(place))
+
+    model.eval()
+    for rows in _compared(task, source, config):
+        micro = [collate(rows[part]) for part in cut(source.lengths[rows], config.tokens_per_batch)]
+        for number, batch in enumerate(whole_step(task, micro, run)):
+            for part in run(task.loss, number, batch):
+                totals[part.name] += float(part.total)
+                items[part.name] += part.items
+                weights[part.name] = part.weight
+    return sum(weights[name] * totals[name] / max(items[name], 1) for name in weights) if weights else math.nan
+
+
+def _compared(task: Any, source: Source, config: TaskTrain) -> list[Rows]:
+    """The rows that are compared with one another, as many as in a training step; else what makes a micro-batch."""
+    if isinstance(task, Coupled):
+        order = np.argsort(source.keys, kind="stable")
+        return [order[some] for some in cut(np.ones_like(source.lengths), config.batch_size)]
+    order = np.argsort(source.lengths, kind="stable")
+    return [order[some] for some in cut(source.lengths[order], config.tokens_per_batch)]
 
 
 def course_of(objective: Objective, source: Source, tokenizer: Any, config: TaskTrain) -> Course:
