@@ -355,7 +355,7 @@ def test_training_goes_on_while_the_disk_takes_nothing_and_no_line_is_lost(lab, 
     assert lab.end("full") == lab.end("whole")
     log = lab.log("full")
     assert [line for line in log if line["event"] != "not saved"] == lab.log("whole")
-    assert [line["step"] for line in log if line["event"] == "not saved"] == [4, 6, 8]
+    assert sorted(line["step"] for line in log if line["event"] == "not saved") == [4, 6, 8]
     assert "step 6: not saved: " in (said := capsys.readouterr().err) and "training goes on" in said
 
 
