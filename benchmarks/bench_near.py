@@ -3,7 +3,8 @@
     python benchmarks/bench_near.py --peer VENV/bin/python      # a venv with `pip install datasketch rensa`
 
 Every round times Lathe, rensa (both ways that it offers for whole sets) and datasketch (both ways, on the first 2,000
-documents, its rate taken for the whole), one after another on one core; ratios are of medians. Lathe's clock covers
+documents, its rate taken for the whole), one after another on one core, each in a process of its own that holds the
+texts and nothing else; ratios are of medians. Lathe's clock covers
 what the corpus stage does: sketches written to disk, a decision over them, every dropped document proved to be like one
 that stays. Decisions of all are compared with those of exact Jaccard similarities: a join over all documents that knows
 nothing of Lathe's hashes.
@@ -11,8 +12,10 @@ nothing of Lathe's hashes.
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
+import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -81,13 +84,22 @@ def by_lathe(texts: Sequence[str]) -> tuple[float, list[int]]:
         return time.perf_counter() - started_s, kept
 
 
-def by_peer(python: str, way: str, file: Path, limit: int) -> tuple[float, list[int]]:
-    script = Path(__file__).with_name("peer_near.py")
-    command = [python, str(script), way, str(file), str(limit)]
+def timed(python: str, script: Path, *arguments: str) -> tuple[float, list[int]]:
+    """Seconds and what is kept, of a script that tells both."""
     environment = {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    command = [python, str(script), *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | environment)
     result = json.loads(done.stdout)
     return result["seconds"], result["kept"]
+
+
+def tell(file: Path) -> None:
+    """What `timed` reads, of Lathe."""
+    with file.open(encoding="utf-8") as lines:
+        texts = [json.loads(line)["text"] for line in lines]
+    by_lathe(texts[:100])  # compiles
+    seconds, kept = by_lathe(texts)
+    print(json.dumps({"seconds": seconds, "kept": kept}))
 
 
 def grams(text: str) -> frozenset[int]:
@@ -136,12 +148,11 @@ def measure(python: str, rounds: int, count: int) -> dict[str, object]:
         write(texts, file)
         ways = dict.fromkeys(WAYS, count) | dict.fromkeys(("datasketch", "datasketch in batches"), min(SAMPLE, count))
         seconds, kept = defaultdict[str, list[float]](list), dict[str, list[int]]()
-        by_lathe(texts[:100])  # compiles
         for _ in range(rounds):
-            spent, kept["lathe"] = by_lathe(texts)
+            spent, kept["lathe"] = timed(sys.executable, Path(__file__), "--lathe", str(file))
             seconds["lathe"].append(spent)
             for way, limit in ways.items():
-                spent, kept[way] = by_peer(python, way, file, limit)
+                spent, kept[way] = timed(python, Path(__file__).with_name("peer_near.py"), way, str(file), str(limit))
                 seconds[way].append(spent * count / limit)
     expected = exactly(texts)
     medians = {way: statistics.median(found) for way, found in seconds.items()}
@@ -161,8 +172,14 @@ def measure(python: str, rounds: int, count: int) -> dict[str, object]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer", required=True, help="python of a venv that has datasketch and rensa")
+    parser.add_argument("--peer", help="python of a venv that has datasketch and rensa")
+    parser.add_argument("--lathe", type=Path, metavar="FILE", help="time Lathe alone on the texts of a file")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--count", type=int, default=COUNT, help="documents")
     options = parser.parse_args()
+    if options.lathe:
+        tell(options.lathe)
+        sys.exit()
+    if not options.peer:
+        parser.error("give --peer")
     write_result("near", measure(options.peer, options.rounds, options.count))

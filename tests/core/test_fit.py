@@ -422,3 +422,5 @@ def test_a_full_disk_is_known_whichever_library_finds_it(tmp_path, tokenizer):
         tokenizer.save_pretrained(tmp_path)
     with pytest.raises(FileNotFoundError), writing(tmp_path):
         (tmp_path / "absent").read_bytes()
+    with pytest.raises(LatheError, match="of another file"), writing(tmp_path):
+        raise LatheError(f"of another file (os error {errno.ENOSPC})")

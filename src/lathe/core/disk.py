@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from lathe.core.errors import DiskError
 
 REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
@@ -21,7 +23,7 @@ def writing(path: Path, needed: int = 0) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:  # tokenizers, written in Rust, raises nothing narrower
+    except Exception as error:  # tokenizers raises nothing narrower
         number = _number(error)
         if number not in REFUSALS:
             raise
@@ -32,9 +34,11 @@ def writing(path: Path, needed: int = 0) -> Iterator[None]:
 
 
 def _number(error: Exception) -> int:
-    """The system's error number; safetensors and tokenizers have it in the text only."""
+    """The system's error number; safetensors and tokenizers have it in the text only. 0 for any other error."""
     if isinstance(error, OSError):
         return error.errno or 0
+    if not isinstance(error, SafetensorError) and type(error) is not Exception:
+        return 0
     found = re.search(r"os error (\d+)", str(error))
     return int(found.group(1)) if found else 0
 

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     _check(bundles, table)
     answers = [_answer(bundle, table, collection, recipe.precision) for bundle in bundles]
     golds = [task.gold(row) for row in table.rows]
-    evaluation = replace(_score(task, table, golds, answers), baseline=_baseline(task, table, golds, collection))
+    evaluation = _score(task, table, golds, answers, _baseline(task, table, golds, collection))
     _write(work.result, evaluation, recipe.examples)
     return Manifest(kind="report", stage="evaluate", data=(use_of(table),), scores=_summary(evaluation))
 
@@ -125,7 +125,9 @@ def _predict(model: TaskPredictor, examples: Examples) -> Sequence[Prediction]:
 
 
 # ------------------------------------------------------------------------------------------------------------ scoring
-def _score(task: AnyTask, table: Table, golds: Sequence[Any], answers: Sequence[Answers]) -> Evaluation:
+def _score(
+    task: AnyTask, table: Table, golds: Sequence[Any], answers: Sequence[Answers], baseline: Mapping[str, float]
+) -> Evaluation:
     metrics = metrics_of(task)
     ours = answers[0]
     scores = {name: score(metric, golds, ours.predictions) for name, metric in metrics.items()}
@@ -145,7 +147,7 @@ def _score(task: AnyTask, table: Table, golds: Sequence[Any], answers: Sequence[
         golds=golds,
         predictions=ours.predictions,
         scores=scores,
-        baseline={},
+        baseline=baseline,
         comparison=_compare(metrics, golds, ours, answers[1]) if len(answers) > 1 else None,
     )
 

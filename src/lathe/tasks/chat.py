@@ -9,7 +9,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
-from lathe.core.batches import pad_rows
 from lathe.core.data import CONVERSED, PROMPT, Message
 from lathe.core.errors import DataError, RecipeError
 from lathe.core.keyed import Seeds
@@ -19,6 +18,7 @@ from lathe.core.types import IGNORE, Batch, Encoded, Metric, Part, Row, Symbols
 from lathe.generation.options import Generation
 from lathe.objectives.vocabulary import labelled, vocabulary_loss
 from lathe.tasks.conversations import Messages, Turns, conversation, end_of_turn, prepare
+from lathe.tasks.texts import padded
 from lathe.tasks.written import metrics_from, texts_of
 
 
@@ -72,10 +72,10 @@ class Chat:
         return encoded
 
     def collate(self, rows: Sequence[Encoded], seeds: Seeds, symbols: Symbols) -> Batch:
-        input_ids, attention_mask = pad_rows(rows, symbols)  # [B, T]
-        inputs = {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(attention_mask)}
+        inputs = padded(rows, symbols)
         if not all("learnt" in row for row in rows):
             return Batch(inputs, {}, {self.kind: 0})
+        input_ids = inputs["input_ids"].numpy()  # [B, T]
         labels = np.full_like(input_ids, IGNORE)
         for number, row in enumerate(rows):
             place = np.flatnonzero(row["learnt"])

@@ -5,13 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModelForTokenClassification
 
-from lathe.core.batches import pad_rows
 from lathe.core.data import EVENTED, TOKENS_OR_TEXT
 from lathe.core.keyed import Seeds
 from lathe.core.metrics import (
@@ -28,6 +26,7 @@ from lathe.tasks.bio import Floats, disjoint, encode_windows, read_tags, tag_lab
 from lathe.tasks.encoding import Tokens, tokenize
 from lathe.tasks.labels import Labels
 from lathe.tasks.marks import Marks, mark
+from lathe.tasks.texts import padded
 
 ROLE = "role:"
 """How the name of a role begins among the labels, so that it is no type's of event."""
@@ -153,11 +152,10 @@ class FindEvents:
 
     def collate(self, rows: Sequence[Encoded], seeds: Seeds, symbols: Symbols) -> Batch:
         """Labels [B, T]: the tag of each word at its first piece, of triggers or of one event's arguments."""
-        input_ids, attention_mask = pad_rows(rows, symbols)  # [B, T]
-        inputs = {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(attention_mask)}
+        inputs = padded(rows, symbols)
         if any(row["tags"] is None for row in rows):
             return Batch(inputs, {}, {})
-        labels = tag_labels(rows, input_ids.shape[1])
+        labels = tag_labels(rows, inputs["input_ids"].shape[1])
         of_arguments = int((labels >= len(self.triggers)).sum())
         items = {"triggers": int((labels != IGNORE).sum()) - of_arguments}
         return Batch(inputs, {"labels": labels}, items | ({"arguments": of_arguments} if self.roles else {}))

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModelForTokenClassification
 
-from lathe.core.batches import pad_rows
 from lathe.core.data import INTENT_SLOTS, TOKENS_OR_TEXT
 from lathe.core.errors import DataError
 from lathe.core.keyed import Seeds
@@ -20,6 +19,7 @@ from lathe.core.types import IGNORE, Batch, Encoded, Metric, Part, Row, Symbols,
 from lathe.tasks.bio import encode_words, read_tags, tag_labels, tags_of, word_scores
 from lathe.tasks.encoding import Tokens, tokenize
 from lathe.tasks.labels import Labels
+from lathe.tasks.texts import padded
 
 SLOT = "slot:"
 """How the name of a slot begins among the labels, so that it is no intent's."""
@@ -85,11 +85,10 @@ class Intent:
         return ids | encode_words(row, tokens, self.tags)
 
     def collate(self, rows: Sequence[Encoded], seeds: Seeds, symbols: Symbols) -> Batch:
-        input_ids, attention_mask = pad_rows(rows, symbols)  # [B, T]
-        inputs = {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(attention_mask)}
+        inputs = padded(rows, symbols)
         if any(row["tags"] is None for row in rows):
             return Batch(inputs, {}, {"slots": 0, "intent": 0})
-        tags, intents = tag_labels(rows, input_ids.shape[1]), torch.tensor([row["intent"] for row in rows])
+        tags, intents = tag_labels(rows, inputs["input_ids"].shape[1]), torch.tensor([row["intent"] for row in rows])
         items = {"slots": int((tags != IGNORE).sum()), "intent": int((intents != IGNORE).sum())}
         return Batch(inputs, {"labels": tags, "intents": intents}, items)
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModelForTokenClassification
 
-from lathe.core.batches import pad_rows
 from lathe.core.data import ENTITIES, RELATED, TOKENS_OR_TEXT, Shape, Table
 from lathe.core.errors import DataError
 from lathe.core.keyed import Seeds
@@ -26,6 +25,7 @@ from lathe.tasks.encoding import Tokens, tokenize
 from lathe.tasks.labels import Labels
 from lathe.tasks.losses import LabelLoss
 from lathe.tasks.marks import Marks, mark
+from lathe.tasks.texts import padded
 
 ENTITY = "entity:"
 """How the name of a type of entities begins among the labels, so that it is no relation's."""
@@ -190,11 +190,10 @@ class Relate(LabelLoss):
 
     def collate(self, rows: Sequence[Encoded], seeds: Seeds, symbols: Symbols) -> Batch:
         """Labels [B, T]: of entities the tag of each word at its first piece, of a pair its class at both marks."""
-        input_ids, attention_mask = pad_rows(rows, symbols)  # [B, T]
-        inputs = {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(attention_mask)}
+        inputs = padded(rows, symbols)
         if any(row["tags"] is None for row in rows):
             return Batch(inputs, {}, {})
-        labels = tag_labels(rows, input_ids.shape[1])
+        labels = tag_labels(rows, inputs["input_ids"].shape[1])
         golds = [row["golds"] for row in rows if "golds" in row]
         is_of = torch.zeros(len(golds), len(self.classes), dtype=torch.bool)
         for number, classes in enumerate(golds):

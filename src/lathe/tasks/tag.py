@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModelForTokenClassification
 
-from lathe.core.batches import pad_rows
 from lathe.core.data import TAGGED, TOKENS_OR_TEXT
 from lathe.core.keyed import Seeds
 from lathe.core.metrics import entity_f1, entity_precision, entity_recall
@@ -20,6 +18,7 @@ from lathe.core.types import IGNORE, Batch, Encoded, Metric, Part, Row, Symbols,
 from lathe.tasks.bio import Floats, encode_windows, read_tags, tag_labels, tags_of, word_scores
 from lathe.tasks.encoding import tokenize
 from lathe.tasks.labels import Labels
+from lathe.tasks.texts import padded
 
 
 @recipe
@@ -72,11 +71,10 @@ class Tag:
         ]
 
     def collate(self, rows: Sequence[Encoded], seeds: Seeds, symbols: Symbols) -> Batch:
-        input_ids, attention_mask = pad_rows(rows, symbols)  # [B, T]
-        inputs = {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(attention_mask)}
+        inputs = padded(rows, symbols)
         if any(row["tags"] is None for row in rows):
             return Batch(inputs, {}, {self.kind: 0})
-        labels = tag_labels(rows, input_ids.shape[1])
+        labels = tag_labels(rows, inputs["input_ids"].shape[1])
         return Batch(inputs, {"labels": labels}, {self.kind: int((labels != IGNORE).sum())})
 
     def loss(self, model: nn.Module, batch: Batch) -> list[Part]:

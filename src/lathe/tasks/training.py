@@ -195,10 +195,5 @@ def validated(predictor: TaskPredictor, validation: Examples) -> dict[str, float
     return evaluate(predictor.task.metrics, golds, predictions)
 
 
-def score(predictor: TaskPredictor, examples: Examples) -> dict[str, float]:
-    """Every metric of the task on labelled rows."""
-    return evaluate(predictor.task.metrics, _golds(predictor, examples), answers_to(predictor, examples))
-
-
 def _golds(predictor: TaskPredictor, examples: Examples) -> list[Any]:
     return [predictor.task.gold(row) for row in examples.rows]

@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from transformers import AutoModelForSeq2SeqLM
 
-from lathe.core.batches import pad_rows
 from lathe.core.boundaries import sentence_starts
 from lathe.core.data import SOURCE, TRANSFORMED
 from lathe.core.keyed import Seeds
@@ -19,6 +17,7 @@ from lathe.core.types import Batch, Encoded, Metric, Part, Row, Symbols, pieces_
 from lathe.generation.options import Beam, Generation
 from lathe.objectives.sequences import sequence_batch, sequence_loss
 from lathe.tasks.encoding import Tokens, tokenize
+from lathe.tasks.texts import padded
 from lathe.tasks.written import joined, metrics_from, texts_of
 
 
@@ -83,9 +82,7 @@ class Transform:
         if all("labels" in row for row in rows):
             sources, targets = ([row[name] for row in rows] for name in ("input_ids", "labels"))
             return sequence_batch(sources, targets, symbols, self.kind)
-        input_ids, attention_mask = pad_rows(rows, symbols)  # [B, T]
-        inputs = {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(attention_mask)}
-        return Batch(inputs, {}, {self.kind: 0})
+        return Batch(padded(rows, symbols), {}, {self.kind: 0})
 
     def loss(self, model: nn.Module, batch: Batch) -> list[Part]:
         """Validation is by the plain likelihood: labels are smoothed in training alone."""
