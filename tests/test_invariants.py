@@ -56,6 +56,7 @@ from lathe.tasks import (
     Intent,
     MultiLabel,
     Rank,
+    Recommend,
     Relate,
     Score,
     Tag,
@@ -269,6 +270,21 @@ def rank_pairs(_):
     return Rank(negatives=2, loss_of="pairs"), rank(_)[1]
 
 
+def recommend(_):
+    """The items are words of the tokenizer."""
+    histories = [
+        ("good", "bad", "film"),
+        ("plot",),
+        ("good", "nowhere"),
+        ("film", "plot", "the", "a", "is"),
+        ("很", "好"),
+    ]
+    return Recommend(max_length=4), [
+        {"history": history, "item": item}
+        for history, item in zip(histories, ("plot", "the", "bad", "not", "北"), strict=True)
+    ]
+
+
 def similar(_):
     pairs = zip(TEXTS, [*TEXTS[1:], TEXTS[0]], [5.0, 1.0, 0.0, 2.0, 2.0, 3.0, 4.0], strict=True)
     return Embed(scored=True, temperature=0.2), [{"text": a, "text_pair": b, "score": score} for a, b, score in pairs]
@@ -303,6 +319,7 @@ BUILDERS = {
     "embed": embed,
     "embed scored": similar,
     "rank": rank,
+    "recommend": recommend,
     "rank pairs": rank_pairs,
 }
 WAYS = {"bitfit": BitFit(), **({"lora": Lora(), "ia3": IA3()} if find_spec("peft") else {})}
@@ -337,6 +354,7 @@ def member_of(kind, tokenizer, bert_config, gpt2_config):
         "denoising": Bart(d_model=16, encoder_layers=2, num_attention_heads=2, ffn_dim=32).config(tokenizer),
         "permutation": XLNet(d_model=16, n_layer=2, n_head=2, d_inner=32).config(tokenizer),
         "prefix": gpt2_config,
+        "recommend": gpt2_config,
         "replaced": electra(bert_config),
         "transform": PAIR.config(tokenizer),
         "span_corruption": T5(d_model=16, num_layers=2, num_heads=2, d_ff=32).config(tokenizer),
@@ -475,7 +493,7 @@ def test_it_learns_a_handful_of_rows_by_heart(member, tokenizer):
 
 def test_the_loss_is_hugging_faces(member, tokenizer):
     """Parity at 1e-5 in float32: the same batch through the model's own loss."""
-    without = ("answer", "event", "intent", "relate", "replaced", "simcse", "choose", "embed", "rank")
+    without = ("answer", "event", "intent", "relate", "replaced", "simcse", "choose", "embed", "rank", "recommend")
     if member.objective.kind in without or getattr(member.objective, "class_weights", None):
         pytest.skip("transformers has no loss for it; a reference is in tests/objectives or tests/tasks")
     model, source = member.build().eval(), member.source(tokenizer)

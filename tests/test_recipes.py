@@ -234,3 +234,9 @@ def test_the_story_for_a_wikipedia_dump_runs(stem, tmp_path):
     ]
     assert main(["run", recipe(stem), "-o", str(tmp_path / "out"), *small]) == 0
     assert (tmp_path / "out/encoder/report.html").is_file()
+
+
+def test_a_recommender_needs_no_base(tmp_path):
+    rows = [{"user": user, "item": (user + at) % 5, "time": at} for user in range(8) for at in range(4)]
+    data, small = write(tmp_path / "rows.jsonl", rows), ["model.n_embd=16", "model.n_layer=1", *STEPS]
+    assert main(["finetune", recipe("recommend"), f"data.train={data}", *small, "-o", str(tmp_path / "out")]) == 0

@@ -7,16 +7,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
+from transformers import AutoModel
 
 from lathe.core.errors import DataError
 from lathe.core.predictions import Label, Text
-from lathe.core.predictor import read_rows_like
+from lathe.core.predictor import TaskPredictor, read_rows_like
 from lathe.core.types import as_row
 from lathe.loader import load
+from lathe.runtimes.eager import torch_forward
 from lathe.serve.app import build_app
 from lathe.serve.limits import About, Limits
 from lathe.serve.schema import Answer, Health, Problem
-from lathe.tasks import Chat, Transform
+from lathe.tasks import Chat, Embed, Transform
 
 ABOUT = About("demo@1", "classify", ("bad", "good"))
 LIMITS = Limits(body_bytes=2000, rows=3, characters=100)
@@ -44,6 +46,15 @@ def test_answers_are_those_of_the_predictor_in_the_one_json_form(classifier):
     assert reply.status_code == 200
     wanted = [one.to_json() for one in model(["good film", "bad plot"])]
     assert reply.json() == {"model": "demo@1", "predictions": wanted}
+    Answer.model_validate(reply.json())
+
+
+def test_rankings_and_vectors_have_a_form(tokenizer, bert_config):
+    model = TaskPredictor(Embed(scored=False), tokenizer, torch_forward(AutoModel.from_config(bert_config)))
+    rows = ["good film", {"query": "film", "candidates": ["good film", "bad plot"]}, {"text": "a", "text_pair": "film"}]
+    with TestClient(build_app(model, ABOUT)) as client:
+        reply = client.post("/predict", json={"rows": rows})
+    assert [list(one) for one in reply.json()["predictions"]] == [["vector"], ["ranking"], ["value"]]
     Answer.model_validate(reply.json())
 
 

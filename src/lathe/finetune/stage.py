@@ -99,7 +99,7 @@ class Recipe:
     model: AnyModel | None = None
     """Shape of a new model, instead of `base`: it learns the task from nothing."""
     tokenizer: Path | None = None
-    """Folder of the tokenizer of a new model."""
+    """Folder of the tokenizer of a new model; task.kind=recommend makes its own of the items."""
     data: Data
     """The labelled rows."""
     task: AnyTask
@@ -155,7 +155,7 @@ def prepare(recipe: Recipe, work: Work) -> Ready:
 
 def _make(recipe: Recipe, work: Work) -> Manifest:
     runtime.set_up()
-    _origin(recipe).check()
+    _origin(recipe).check(recipe.task)
     with runtime.memory_ahead(ahead(recipe)), heard() as noticed:
         inputs = _read(recipe, work)
     opened = _open(recipe, inputs)
@@ -179,12 +179,11 @@ def _read(recipe: Recipe, work: Work) -> Inputs:
     """All that can be wrong with files is found before a model is loaded."""
     runtime.set_up()
     selection_of(recipe.task, recipe.train)
-    tokenizer, config = _origin(recipe).read(recipe.task)
+    origin = _origin(recipe)
+    tables = _tables(recipe, work) if origin.makes_tokenizer(recipe.task) else {}
+    tokenizer, config = origin.read(recipe.task, tables)
     check(recipe.adapt, config, is_new=recipe.base is None)
-    files = {"train": recipe.data.train, "validation": recipe.data.validation, "test": recipe.data.test}
-    tables = read_tables(files, recipe.task, recipe.data.columns)
-    bad = [bad for table in tables.values() for bad in table.bad]
-    parallel.once(lambda: write_quarantine(bad, work.path / "quarantine.jsonl"))
+    tables = tables or _tables(recipe, work)
     task = resolve(recipe.task, tables, longest_input(tokenizer, config))
     collection = read_collection(recipe.data.collection, task, tables)
     splits = {name: encode(table, task, tokenizer, collection) for name, table in tables.items()}
@@ -194,6 +193,14 @@ def _read(recipe: Recipe, work: Work) -> Inputs:
     size = StepSize(recipe.train.batch_size)
     refuse_sizes(inputs.source.lengths, size, recipe.train.tokens_per_batch, parallel.ranks().size)
     return inputs
+
+
+def _tables(recipe: Recipe, work: Work) -> dict[str, Table]:
+    files = {"train": recipe.data.train, "validation": recipe.data.validation, "test": recipe.data.test}
+    tables = read_tables(files, recipe.task, recipe.data.columns)
+    bad = {id(bad): bad for table in tables.values() for bad in table.bad}
+    parallel.once(lambda: write_quarantine([*bad.values()], work.path / "quarantine.jsonl"))
+    return tables
 
 
 def _open(recipe: Recipe, inputs: Inputs) -> Opened:

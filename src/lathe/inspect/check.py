@@ -19,7 +19,7 @@ from lathe.inspect.suspicions import Finding, balance, empty_answers, lengths, l
 from lathe.inspect.view import drawn, views
 from lathe.models.pretrained import longest_input
 from lathe.tasks import AnyTask
-from lathe.tasks.examples import encode, resolve
+from lathe.tasks.examples import arranged, encode, resolve
 from lathe.tasks.origin import Origin
 
 SHOWN_BAD = 5
@@ -137,9 +137,11 @@ def _seen(recipe: Recipe, looked: Looked) -> tuple[dict[str, Any], list[str]]:
     if task is None:
         raise RecipeError(f"base: no task learns from rows of the kind {looked.kind.name}; say which: task.kind=...")
     tables = {"train": table} | ({} if looked.other is None else {"test": looked.other})
+    tables = arranged(task, tables)
+    table = tables["train"]
     if recipe.base is None:
         return {"task": dump(resolve(task, tables, task.max_length or 512))}, []
-    tokenizer, config = Origin(recipe.base, None, None).read(task)
+    tokenizer, config = Origin(recipe.base, None, None).read(task, tables)
     task = resolve(task, tables, longest_input(tokenizer, config))
     examples = encode(table, task, tokenizer)
     counts = lengths_of([piece for row in examples.encoded for piece in lessons_of(row)])

@@ -27,6 +27,10 @@ class CandidatesRow(_Object):
     candidates: list[str] = Field(description="What is to be put in order.", min_length=1)
 
 
+class HistoryRow(_Object):
+    history: list[str] = Field(description="What was taken, in order.", min_length=1)
+
+
 class TokensRow(_Object):
     tokens: list[str] = Field(description="The text as tokens; the answer then has one tag for each.", min_length=1)
 
@@ -76,6 +80,7 @@ class Question(_Object):
         | PairRow
         | ChoicesRow
         | CandidatesRow
+        | HistoryRow
         | TokensRow
         | EntitiesRow
         | EntitiesOfTokensRow

@@ -13,6 +13,7 @@ from lathe.tasks.events import FindEvents
 from lathe.tasks.intent import Intent
 from lathe.tasks.multilabel import MultiLabel
 from lathe.tasks.rank import Rank
+from lathe.tasks.recommend import Recommend
 from lathe.tasks.relate import Relate
 from lathe.tasks.score import Score
 from lathe.tasks.tag import Tag
@@ -31,7 +32,8 @@ AnyTask = Annotated[
     | Transform
     | Chat
     | Embed
-    | Rank,
+    | Rank
+    | Recommend,
     Field(discriminator="kind"),
 ]
 
@@ -46,6 +48,7 @@ __all__ = [
     "Intent",
     "MultiLabel",
     "Rank",
+    "Recommend",
     "Relate",
     "Score",
     "Tag",

@@ -62,6 +62,18 @@ class Examples:
         return Examples(rows, encoded, self.keys[index], self.collection)
 
 
+@runtime_checkable
+class Arranges(Protocol):
+    """A task whose rows are not those of its files."""
+
+    def arranged(self, tables: Mapping[str, Table]) -> dict[str, Table]:
+        """The rows that it learns and answers. Raises ``DataError``."""
+
+
+def arranged(task: AnyTask, tables: Mapping[str, Table]) -> dict[str, Table]:
+    return task.arranged(tables) if isinstance(task, Arranges) else dict(tables)
+
+
 def read_tables(files: Mapping[str, Path | None], task: AnyTask, columns: Columns) -> dict[str, Table]:
     """Read every file that is given, and show what was found in it."""
     tables = {name: load(path, task.labelled, columns) for name, path in files.items() if path is not None}
@@ -69,6 +81,7 @@ def read_tables(files: Mapping[str, Path | None], task: AnyTask, columns: Column
         say(describe(table))
         for line in warnings(table):
             say(f"  {line}")
+    tables = arranged(task, tables)
     for name, table in tables.items():
         if name != "train" and "train" in tables:
             _tell_shared(tables["train"], table)

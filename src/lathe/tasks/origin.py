@@ -1,11 +1,13 @@
 """What a fine-tuned model begins as: one that was trained before, or a new one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
+from lathe.core.data import Table
 from lathe.core.errors import RecipeError
 from lathe.core.types import Symbols
 from lathe.models import AnyModel
@@ -34,6 +36,14 @@ class PreparesTokenizer(Protocol):
 
 
 @runtime_checkable
+class HasTokenizer(Protocol):
+    """A task whose words are those of its rows: a new model needs no tokenizer."""
+
+    def own_tokenizer(self, tables: Mapping[str, Table]) -> Any:
+        """A fast tokenizer of Hugging Face's."""
+
+
+@runtime_checkable
 class ChecksModel(Protocol):
     """A task that not every model can learn."""
 
@@ -57,10 +67,10 @@ class Origin:
     model: AnyModel | None
     tokenizer: Path | None
 
-    def check(self) -> None:
+    def check(self, task: AnyTask) -> None:
         """Raises ``LatheError`` where it is both or neither, or the folder cannot be opened."""
         given = [name for name in ("base", "model", "tokenizer") if getattr(self, name) is not None]
-        if given not in (["base"], ["model", "tokenizer"]):
+        if given not in (["base"], ["model"] if isinstance(task, HasTokenizer) else ["model", "tokenizer"]):
             raise RecipeError(
                 f"{' and '.join(given) or 'no model'} given: give `base` (a model to go on from), or `model` and "
                 "`tokenizer` (a new one)"
@@ -68,10 +78,19 @@ class Origin:
         if self.base is not None:
             check_folder(self.base)
 
-    def read(self, task: AnyTask) -> tuple[Any, PretrainedConfig]:
-        """Tokenizer and configuration. Raises ``RecipeError`` where they do not suit each other or the task."""
-        self.check()
-        tokenizer: Any = open_tokenizer(self.folder)
+    def makes_tokenizer(self, task: AnyTask) -> bool:
+        return self.base is None and isinstance(task, HasTokenizer)
+
+    def read(self, task: AnyTask, tables: Mapping[str, Table]) -> tuple[Any, PretrainedConfig]:
+        """Tokenizer and configuration; the tables are read where the task makes its tokenizer of them.
+
+        Raises ``RecipeError`` where they do not suit each other or the task.
+        """
+        self.check(task)
+        is_new = self.base is None
+        tokenizer: Any = (
+            task.own_tokenizer(tables) if is_new and isinstance(task, HasTokenizer) else open_tokenizer(self.folder)
+        )
         shape = self.model.config(tokenizer) if self.model is not None else open_config(self.folder)
         refuse_other_vocabulary(tokenizer, shape, self.folder)
         if isinstance(task, PreparesTokenizer):

@@ -9,6 +9,7 @@ from lathe.models.baselines.choices import tfidf_choice
 from lathe.models.baselines.copies import copy_or_lead
 from lathe.models.baselines.frames import frequent_frame
 from lathe.models.baselines.happenings import frequent_events
+from lathe.models.baselines.items import nearest_items, popular_items
 from lathe.models.baselines.labels import OneLabel, TfidfLogistic, tfidf_logistic
 from lathe.models.baselines.numbers import tfidf_ridge
 from lathe.models.baselines.rankings import BM25, BM25Search, bm25_or_ridge
@@ -34,6 +35,7 @@ _OF_ROWS: Mapping[str, Fit] = {
     "transform": copy_or_lead,
 }
 _OF_ROWS_AND_TASK: Mapping[str, Callable[[Sequence[Row], Any], Predictor]] = {
+    "recommend": nearest_items,
     "relate": likely_relations,
 }
 
@@ -57,6 +59,8 @@ __all__ = [
     "frequent_tag",
     "likely_relations",
     "nearest_answer",
+    "nearest_items",
+    "popular_items",
     "rarest_words",
     "tfidf_choice",
     "tfidf_logistic",
