@@ -226,6 +226,13 @@ def test_an_id_that_the_collection_has_not_is_told_with_its_line(files, capsys):
     assert "twice.jsonl:2: the id 'a' stands in line 1, too" in capsys.readouterr().err
 
 
+def test_ids_without_the_texts_they_name_are_no_texts(files, capsys):
+    """Everything would be learnt and scored on the words "d0" and "d1"."""
+    data = [f"data.train={files / 'named.jsonl'}", "train.max_steps=1"]
+    assert main(["finetune", f"base={files / 'base'}", "task.kind=embed", *data, "-o", str(files / "out")]) == 2
+    assert "named.jsonl:1: positives: 'd0' is an id, as all of them are" in capsys.readouterr().err
+
+
 def test_pairs_with_a_label_are_not_all_alike(files, capsys):
     """Read as positives, the different ones would be pulled together."""
     rows = [{"sentence1": "good", "sentence2": "film", "label": name} for name in ("same", "different")]

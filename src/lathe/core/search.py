@@ -39,8 +39,13 @@ class Collection:
 
     @classmethod
     def of_rows(cls, table: Table) -> Self:
-        """What the rows of a file find, and what they do not."""
-        texts = (text for row in table.rows for text in (*row["positives"], *row["negatives"]))
+        """What the rows of a file find, and what they do not. Raises ``DataError`` where these are ids."""
+        texts = [text for row in table.rows for text in (*row["positives"], *row["negatives"])]
+        if all(map(_is_id, texts)):
+            raise DataError(
+                f"{table.path}:{table.lines[0]}: positives: {texts[0]!r} is an id, as all of them are, and no text; "
+                "give the file that holds the texts by data.collection"
+            )
         return cls.of({text: text for text in texts}, f"that stand in {table.path.name}")
 
     @classmethod
@@ -98,6 +103,10 @@ def placed(table: Table, collection: Collection) -> list[dict[str, Any]]:
         texts = {role: tuple(text_of(one, line, role) for one in row[role]) for role in ("positives", "negatives")}
         found.append({**row, **texts, "sought": tuple(collection.name_of[text] for text in texts["positives"])})
     return found
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and len(text.split()) == 1 and any(map(str.isdecimal, text))
 
 
 class Best:
