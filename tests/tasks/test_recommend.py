@@ -115,6 +115,14 @@ def test_later_files_go_on_where_the_earlier_end(tmp_path):
     assert pairs[1] == [(("A", "B", "C", "D"), "E"), (("A",), "B"), (("A",), "B")]
 
 
+def test_what_was_taken_before_a_file_is_given_beside_it(tmp_path, capsys):
+    before = interactions(tmp_path / "a.jsonl", ("u", "A", 1), ("u", "B", 2))
+    test = interactions(tmp_path / "b.jsonl", ("u", "C", 3), ("w", "A", 9), ("w", "B", 10))
+    (found,) = histories({"before": before, "test": test}).values()
+    assert [(row["history"], row["item"]) for row in found.rows] == [(("A", "B"), "C"), (("A",), "B")]
+    assert "nothing is known of 1 users before this file" in capsys.readouterr().err
+
+
 def test_a_split_by_chance_lets_the_future_be_learnt(tmp_path):
     """Random splits of interactions: the model has seen what came after. Refused with the line."""
     train = interactions(tmp_path / "a.jsonl", ("u", "A", 1), ("u", "C", 3))

@@ -30,7 +30,7 @@ def report(evaluation: Evaluation, examples: int) -> str:
 
 
 def _scores(evaluation: Evaluation) -> list[str]:
-    simple = "most frequent label" if evaluation.labels else "BM25"
+    simple = "BM25" if evaluation.kind in ("embed", "rank") else "most frequent label"
     columns = [
         Column("metric"),
         *(Column(name, "end") for name in ("value", "95 % interval", simple)),

@@ -13,7 +13,7 @@ from pydantic import Field
 from lathe.core.bundle import Bundle, Manifest
 from lathe.core.data import Columns, Table, check_labels, write_quarantine
 from lathe.core.digest import write_json
-from lathe.core.errors import BundleError
+from lathe.core.errors import BundleError, RecipeError
 from lathe.core.measure import Speed, measure
 from lathe.core.metrics import METRICS
 from lathe.core.predictions import Label, Prediction, Ranking
@@ -30,7 +30,7 @@ from lathe.evaluate.result import Comparison, Evaluation, as_sent, gold_json, mi
 from lathe.loader import load, task_of
 from lathe.models.baselines import BM25Search
 from lathe.tasks import AnyTask
-from lathe.tasks.examples import Examples, answers_to, encode, read_collection, read_tables, searched, use_of
+from lathe.tasks.examples import Arranges, Examples, answers_to, encode, read_collection, read_tables, searched, use_of
 
 SHOWN_PLACES = 10  # of a ranking
 CHUNK_ROWS = 2048  # between two signs of progress
@@ -47,6 +47,8 @@ class Data:
     """Labelled rows: JSONL, CSV, TSV or Parquet, plain or compressed."""
     collection: Path | None = None
     """Texts that are searched, with ids or without; where not given, the texts that stand in the rows."""
+    before: Path | None = None
+    """Interactions before those of test, of task.kind=recommend: what its users took earlier, in files of training."""
     columns: Columns = Columns()
     """Names of the columns, where they are not found by themselves."""
 
@@ -76,14 +78,17 @@ class Answers:
 
 def run(recipe: Recipe, out: Path) -> Bundle:
     """Score a model; ``out`` becomes a report that names the model's digest."""
-    inputs = [recipe.bundle, recipe.data.test, recipe.data.collection, recipe.compare]
+    inputs = [recipe.bundle, recipe.data.test, recipe.data.collection, recipe.data.before, recipe.compare]
     return run_stage("evaluate", recipe, out, inputs, partial(_make, recipe))
 
 
 def _make(recipe: Recipe, work: Work) -> Manifest:
     bundles = [Bundle.open(path, kind="model") for path in (recipe.bundle, recipe.compare) if path is not None]
     task = task_of(bundles[0])
-    tables = read_tables({"test": recipe.data.test}, task, recipe.data.columns)
+    if recipe.data.before is not None and not isinstance(task, Arranges):
+        raise RecipeError(f"data.before: a task of the kind {task.kind} has no histories; leave it out")
+    files = {"before": recipe.data.before, "test": recipe.data.test}
+    tables = read_tables(files, task, recipe.data.columns)
     collection = read_collection(recipe.data.collection, task, tables)
     table = tables["test"]
     if table.bad:

@@ -27,13 +27,15 @@ def histories(tables: Mapping[str, Table]) -> dict[str, Table]:
     that the user took before it, also in the files before; what is learnt there is its item alone (``held``). Without
     ``validation`` the last item of each user who has at least three is held out (leave one out).
 
+    A table ``before`` is what users took before all of them.
+
     Raises ``DataError`` where a later file holds earlier interactions.
     """
     if "history" in next(iter(tables.values())).rows[0]:
         return dict(tables)
     taken = {name: _by_user(table) for name, table in tables.items()}
     found: dict[str, Table] = {}
-    before: dict[str, list[Taken]] = {}
+    before = taken.get("before", {})
     if "train" in tables:
         before, held = taken["train"], {}
         if "validation" not in tables:
@@ -48,6 +50,9 @@ def histories(tables: Mapping[str, Table]) -> dict[str, Table]:
         if name in tables:
             _refuse_earlier(tables[name], before, taken[name])
             found[name] = _table(tables[name], _following(before, taken[name]))
+            if new := sum(user not in before for user in taken[name]):
+                name_of = tables[name].path.name
+                say(f"{name_of}: nothing is known of {new:,} users before this file; their first item is not asked")
             before = {user: before.get(user, []) + taken[name].get(user, []) for user in {*before, *taken[name]}}
     return {name: found[name] for name in ("train", "validation", "test") if name in found}
 
