@@ -103,7 +103,7 @@ def write(path, rows):
 def test_from_queries_to_a_ranking_by_three_commands(files, capsys):
     """Negatives that BM25 finds, a model that tells them apart, and an answer; sentence-transformers agrees."""
     hard, out, texts = files / "hard.jsonl", files / "out", f"data.collection={files / 'texts.jsonl'}"
-    assert main(["negatives", str(files / "rows.jsonl"), texts, "count=2", "-o", str(hard)]) == 0
+    assert main(["negatives", str(files / "rows.jsonl"), texts, "count=2", "random=0", "-o", str(hard)]) == 0
     first = json.loads(hard.read_text("utf-8").splitlines()[0])
     assert first["positives"] == ["a great film"] and first["negatives"] == ["the awful film"]
     data = [f"data.{split}={hard}" for split in ("train", "validation")] + [texts]
@@ -136,8 +136,12 @@ def test_what_may_be_right_is_passed_over(files):
     def negatives(*options):
         out = files / f"{len(list(files.iterdir()))}.jsonl"
         texts = f"data.collection={files / 'texts.jsonl'}"
-        assert main(["negatives", str(files / "rows.jsonl"), texts, "count=3", *options, "-o", str(out)]) == 0
+        assert (
+            main(["negatives", str(files / "rows.jsonl"), texts, "count=3", "random=0", *options, "-o", str(out)]) == 0
+        )
         return [json.loads(line)["negatives"] for line in out.read_text("utf-8").splitlines()]
 
     assert negatives()[2] == ["很坏影片"]
+    easy = negatives("random=2")[2]
+    assert easy[0] == "很坏影片" and len(easy) == 3 and "很好影片" not in easy and easy == negatives("random=2")[2]
     assert negatives("skip=2")[2] == [] and negatives("max_share=0.1")[2] == []

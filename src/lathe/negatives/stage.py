@@ -5,12 +5,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import Field
 
 from lathe.core.answers import json_line, refuse_place, whole_file
 from lathe.core.bundle import Bundle
 from lathe.core.data import RETRIEVED, Columns, same
 from lathe.core.errors import BundleError
+from lathe.core.keyed import uniform, word
 from lathe.core.predictions import Ranking
 from lathe.core.recipe import recipe
 from lathe.core.report import Told, say
@@ -40,7 +42,9 @@ class Recipe:
     bundle: Path | None = None
     """A model of task.kind=embed or rank that searches; BM25 if not given."""
     count: int = Field(7, ge=1)
-    """Negatives that each row is to have; those it has are kept."""
+    """Hard negatives that each row is to have; those it has are kept."""
+    random: int = Field(2, ge=0)
+    """Texts drawn by chance beside them: of hard ones alone a model that knows nothing yet learns nothing."""
     skip: int = Field(0, ge=0)
     """First places of a ranking that are passed over: what stands there may be sought, and nobody has said so."""
     max_share: float | None = Field(None, gt=0)
@@ -65,7 +69,7 @@ def run(recipe: Recipe, out: Path) -> Told:
     rows = [*with_negatives(table.rows, rankings, collection, recipe)]
     with whole_file(out) as stream:
         stream.writelines(map(json_line, rows))
-    lacking = sum(len(row["negatives"]) < recipe.count for row in rows)
+    lacking = sum(len(row["negatives"]) < recipe.count + recipe.random for row in rows)
     added = sum(len(row["negatives"]) for row in rows) - sum(len(row["negatives"]) for row in table.rows)
     text = f"{out}: {added:,} negatives for {len(rows):,} rows" + (f"; {lacking:,} have fewer" if lacking else "")
     return Told(text, {"out": str(out), "rows": len(rows), "negatives": added, "rows_with_fewer": lacking})
@@ -74,7 +78,7 @@ def run(recipe: Recipe, out: Path) -> Told:
 def with_negatives(
     rows: Sequence[Row], rankings: Sequence[Ranking], collection: Collection, recipe: Recipe
 ) -> Iterator[dict[str, Any]]:
-    """The rows with the first of their rankings that they do not seek, behind the negatives they have."""
+    """The rows with negatives behind those they have: the first of their rankings that they do not seek, and others."""
     sought = sought_of(rows)
     for row, ranking in zip(rows, rankings, strict=True):
         known = {*sought[same(row["query"])], *map(same, row["negatives"])}
@@ -82,8 +86,16 @@ def with_negatives(
         right = [score for text, score in found if same(text) in sought[same(row["query"])]]
         most = math.inf if recipe.max_share is None or not right else recipe.max_share * min(right)
         new = [text for text, score in found[recipe.skip :] if score <= most and same(text) not in known]
-        negatives = [*row["negatives"], *dict.fromkeys(new)][: max(recipe.count, len(row["negatives"]))]
-        yield {"query": row["query"], "positives": [*row["positives"]], "negatives": negatives}
+        hard = [*row["negatives"], *dict.fromkeys(new)][: max(recipe.count, len(row["negatives"]))]
+        drawn = [text for text in _drawn(row["query"], collection, recipe.random) if same(text) not in known]
+        easy = [text for text in dict.fromkeys(drawn) if text not in hard][: recipe.random]
+        yield {"query": row["query"], "positives": [*row["positives"]], "negatives": hard + easy}
+
+
+def _drawn(query: str, collection: Collection, count: int) -> list[str]:
+    """Four times as many as are needed: some may be sought, or hard."""
+    places = uniform(np.array([word(query)], np.uint64), "negatives", 4 * count)[0] * len(collection)
+    return [collection.texts[place] for place in places.astype(int)]
 
 
 def _search(bundle: Path | None, rows: Sequence[Row], collection: Collection) -> Sequence[Ranking]:
