@@ -1,6 +1,7 @@
 """Relations and events from a file of rows to an answer over HTTP."""
 
 import json
+import random
 
 import pytest
 from starlette.testclient import TestClient
@@ -102,6 +103,28 @@ def test_it_learns_its_rows_and_is_the_same_evaluated_predicted_and_served(made,
 def rounded(value):
     """The same with four digits in each number."""
     return json.loads(json.dumps(value), parse_float=lambda digits: round(float(digits), 4))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_rare_trigger_in_long_texts_is_found(seed, tmp_path, tokenizer, bert_config):
+    """A deep encoder whose head begins at chance makes all words alike on the way to "outside", and finds nothing."""
+    tokenizer.add_tokens([*"@#*"])
+    bert_config.update({"vocab_size": len(tokenizer), "num_hidden_layers": 6, "hidden_size": 32})
+    save_model(new_model(AutoModelForMaskedLM, bert_config, seed=0), tokenizer, tmp_path / "base")
+    draw = random.Random(0)
+    rows = []
+    for number in range(48):
+        words = draw.choices(["bad", "great", "awful", "plot", "the", "a", "is", "not"], k=28)
+        trigger, kind = [("good", "Show"), ("film", "Play")][number % 2]
+        words[draw.randrange(28)] = trigger
+        rows.append(happens(" ".join(words), trigger, kind))
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    train = {"max_steps": 20, "batch_size": 16, "learning_rate": 0.01, "precision": "fp32", "eval_steps": 20}
+    files, task = {"train": data, "validation": data}, {"kind": "event"}
+    values = {"base": tmp_path / "base", "data": files, "task": task, "train": train | {"seed": seed}}
+    made = run(parse(Recipe, values), tmp_path / "out")
+    assert made.manifest.scores["validation"]["trigger_f1"] > 0.9
 
 
 @pytest.mark.parametrize("name", ["relate", "relate find"])

@@ -114,6 +114,16 @@ def test_each_tagger_has_items_of_its_own(tokenizer):
     assert batch.items == {"triggers": 6, "arguments": 12}
 
 
+def test_what_is_likely_before_a_word_is_read_is_how_often_each_tag_is_right(tokenizer):
+    lessons = lessons_of(TASK.encode(ROWS[:1], tokenizer)[0])  # 6 words with 2 triggers, then twice 6 with arguments
+    likely = dict(zip(TASK.outputs, np.exp(TASK.log_prior(lessons)), strict=True))
+    assert sum(likely[tag] for tag in TASK.triggers) == pytest.approx(1)
+    assert likely["O"] == pytest.approx((4 + 1) / (6 + 5))
+    assert likely["I-Play"] == pytest.approx(1 / (6 + 5))
+    assert likely["role:O"] == pytest.approx((9 + 1) / (12 + 5))
+    assert likely["role:B-What"] == pytest.approx((2 + 1) / (12 + 5))
+
+
 def test_arguments_out_of_reach_are_counted_not_learnt_and_scored(tokenizer):
     far = row("Paris " + "good " * 20 + "film", ("film", "Play", {"Place": "Paris", "What": "good"}))
     (encoded,) = replace(TASK, max_length=14).encode([far], tokenizer)

@@ -29,6 +29,7 @@ from lathe.finetune.adapt import ADAPTER, Adapted, AnyAdaptation, Full, check, t
 from lathe.finetune.report import NAME, Run, report
 from lathe.models import AnyModel
 from lathe.models.baselines import baseline
+from lathe.models.beginnings import begin_with
 from lathe.models.pretrained import (
     Opened,
     longest_input,
@@ -51,7 +52,7 @@ from lathe.tasks.examples import (
 )
 from lathe.tasks.findings import Findings
 from lathe.tasks.forward import task_forward
-from lathe.tasks.origin import Furnishes, Origin
+from lathe.tasks.origin import Furnishes, KnowsPrior, Origin
 from lathe.tasks.training import (
     TaskTrain,
     course_of,
@@ -205,6 +206,8 @@ def _tables(recipe: Recipe, work: Work) -> dict[str, Table]:
 
 def _open(recipe: Recipe, inputs: Inputs) -> Opened:
     opened = _origin(recipe).open(inputs.task, inputs.tokenizer, inputs.shape, recipe.train.seed)
+    if isinstance(inputs.task, KnowsPrior):
+        begin_with(inputs.task.log_prior(inputs.source.rows), opened)
     opened.model.config.problem_type = getattr(inputs.task, "problem_type", None)  # what others make of the logits
     return opened
 

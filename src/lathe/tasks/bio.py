@@ -5,8 +5,9 @@ The tags of a head stand in the order O, B-x, I-x, B-y, I-y, ... One word has on
 
 import math
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -82,6 +83,17 @@ def tag_labels(rows: Sequence[Encoded], length: int) -> Tensor:
             if piece >= 0:
                 labels[number, piece] = tag
     return labels
+
+
+def log_shares(lessons: Sequence[Encoded], *sizes: int) -> list[float]:
+    """log P(tag) by how often each is right, among the first ``sizes[0]`` outputs, among those that follow, ...
+
+    Each counts once more than it was seen: a tag that no row has is rare, not impossible.
+    """
+    seen = Counter(tag for lesson in lessons for tag in lesson["tags"])
+    ends = [*accumulate(sizes, initial=0)]
+    groups = [[seen[tag] + 1 for tag in range(first, end)] for first, end in pairwise(ends)]
+    return [math.log(count / sum(counts)) for counts in groups for count in counts]
 
 
 def _cut(words: Mapping[str, Any], tokens: Tokens, windows: Sequence[Window]) -> list[Encoded]:

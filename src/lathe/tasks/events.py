@@ -22,7 +22,16 @@ from lathe.core.predictions import Event, Events, Span, Spans
 from lathe.core.recipe import recipe
 from lathe.core.tagging import spans_of_tags, tags_of_spans
 from lathe.core.types import IGNORE, Batch, Encoded, Metric, Part, Row, Symbols, pieces_of, upcast
-from lathe.tasks.bio import Floats, disjoint, encode_windows, read_tags, tag_labels, tags_of, word_scores
+from lathe.tasks.bio import (
+    Floats,
+    disjoint,
+    encode_windows,
+    log_shares,
+    read_tags,
+    tag_labels,
+    tags_of,
+    word_scores,
+)
 from lathe.tasks.encoding import Tokens, tokenize
 from lathe.tasks.labels import Labels
 from lathe.tasks.marks import Marks, mark
@@ -100,6 +109,10 @@ class FindEvents:
 
     def gold(self, row: Row) -> Events:
         return Events(tuple(row["events"]))
+
+    def log_prior(self, lessons: Sequence[Encoded]) -> list[float]:
+        """How often a word of the texts has each tag: nearly all are outside, of events and of arguments."""
+        return log_shares(lessons, len(self.triggers), len(self.arguments))
 
     # ------------------------------------------------------------------------------------------------ into the model
     def encode(self, rows: Sequence[Row], tokenizer: Any) -> list[Encoded]:

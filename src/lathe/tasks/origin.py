@@ -1,6 +1,6 @@
 """What a fine-tuned model begins as: one that was trained before, or a new one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from lathe.core.data import Table
 from lathe.core.errors import RecipeError
-from lathe.core.types import Symbols
+from lathe.core.types import Encoded, Symbols
 from lathe.models import AnyModel
 from lathe.models.pretrained import (
     Opened,
@@ -49,6 +49,14 @@ class ChecksModel(Protocol):
 
     def check_model(self, shape: PretrainedConfig, symbols: Symbols) -> None:
         """Raises ``RecipeError`` with the way out."""
+
+
+@runtime_checkable
+class KnowsPrior(Protocol):
+    """A task with outputs some of which are right far more often than others."""
+
+    def log_prior(self, lessons: Sequence[Encoded]) -> Sequence[float]:
+        """What a new head says of every word before it has learnt to read: log P of each output, by ``lessons``."""
 
 
 @runtime_checkable
