@@ -5,6 +5,7 @@ A choice among components is a union discriminated by ``kind``; the union replac
 """
 
 import json
+import re
 import tomllib
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
 from lathe.core.errors import RecipeError, did_you_mean
+from lathe.core.known_as import known_as
 
 R = TypeVar("R")
 
@@ -243,7 +245,8 @@ def _explain(schema: Any, values: Any, error: ErrorDetails) -> str:
     where = ".".join(_path(values, error["loc"]))
     match error["type"]:
         case "unexpected_keyword_argument" | "extra_forbidden":
-            return f"{where}: no such option{did_you_mean(str(error['loc'][-1]), _names(schema))}"
+            name = str(error["loc"][-1])
+            return f"{where}: no such option{known_as(name, _dotted(schema)) or did_you_mean(name, _names(schema))}"
         case "missing" | "missing_argument" | "missing_keyword_only_argument":
             return f"{where}: this option is required"
         case "tuple_type":
@@ -270,6 +273,11 @@ def _path(values: Any, location: tuple[int | str, ...]) -> Iterator[str]:
             values = values.get(part)
         elif isinstance(values, list | tuple) and isinstance(part, int) and part < len(values):
             values = values[part]
+
+
+def _dotted(schema: Any) -> set[str]:
+    """The names of all options, whatever kind they belong to."""
+    return {re.sub(r"\[.*?\]", "", option.name) for option in options(schema)} if is_dataclass(schema) else set()
 
 
 def _names(schema: Any) -> list[str]:
