@@ -47,6 +47,33 @@ def test_zero_pages_are_zeros_that_can_be_written_to(monkeypatch: pytest.MonkeyP
     assert runtime.zero_pages(torch.ones(0, 7)).shape == (0, 7)
 
 
+@pytest.mark.parametrize(
+    ("asked", "ranks", "threads"),
+    [
+        (None, 1, 6),
+        ("2", 1, 2),
+        ("1", 1, 1),
+        ("8", 1, 8),
+        ("3,2", 1, 3),
+        ("many", 1, 6),
+        ("0", 1, 6),
+        ("1", 2, 3),  # which torchrun says where the user does not
+        ("2", 2, 2),
+        (None, 7, 1),
+    ],
+)
+def test_threads_are_those_that_the_user_asks_for_or_a_share_of_the_cores(asked, ranks, threads, monkeypatch) -> None:
+    monkeypatch.setattr(runtime, "cores", lambda: 6)
+    monkeypatch.setattr(runtime, "launch", lambda: runtime.Launch(ranks=ranks, local_ranks=ranks))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    before, found = torch.get_num_threads(), []
+    monkeypatch.setattr(torch, "set_num_threads", found.append)
+    runtime.set_up()
+    assert (found, torch.get_num_threads()) == ([threads], before)
+
+
 def test_draws_are_those_that_torch_makes_from_this_seed() -> None:
     torch.manual_seed(7)
     theirs = torch.rand(4)

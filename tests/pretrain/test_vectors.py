@@ -2,6 +2,7 @@
 
 import json
 import random
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -48,6 +49,12 @@ def test_words_in_the_same_company_are_near(made):
         assert all(vectors.similarity(word, twin) > vectors.similarity(word, other) for other in others), word
     assert "CAT" in vectors and np.array_equal(vectors["CAT"], vectors["cat"])
     assert made.manifest.scores == {"words": 18, "read": made.manifest.scores["read"], "known_share": 1.0}
+
+
+def test_the_bundle_names_the_version_that_learnt_them(made):
+    told = made.manifest.versions
+    assert told["gensim"] == metadata.version("gensim")
+    assert {"lathe", "python", "numpy"} <= told.keys()
 
 
 def test_they_are_gensims(made, tmp_path):

@@ -83,6 +83,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads() -> int:
+    """Threads of tensor work: as many as the user says by ``OMP_NUM_THREADS``, or this process's share of the cores.
+
+    torchrun sets it to 1 for several processes where the user has not: from one of them, 1 says nothing.
+    """
+    asked, ranks = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip(), launch().local_ranks
+    if asked.isdecimal() and int(asked) > (ranks > 1):
+        return int(asked)
+    return max(1, cores() // ranks)
+
+
 def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -92,7 +103,7 @@ def set_up() -> torch.device:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")  # row lengths vary: many shapes are worth keeping
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it products on a GPU are not reproducible
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's tracer writes lines of its own to standard error
-    torch.set_num_threads(max(1, cores() // launch().local_ranks))
+    torch.set_num_threads(threads())
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a quarter of a step's time
     keep_memory()
@@ -159,9 +170,9 @@ def stop_flag() -> Iterator[StopFlag]:
             signal.signal(number, handler)
 
 
-def versions() -> dict[str, str]:
-    """What a result depends on, for manifests and benchmark files."""
-    names = ("lathe", "torch", "transformers", "tokenizers", "numpy")
+def versions(*more: str) -> dict[str, str]:
+    """What a result depends on, for manifests and benchmark files; ``more`` are further libraries."""
+    names = ("lathe", "torch", "transformers", "tokenizers", "numpy", *more)
     found = {"python": platform.python_version(), "processor": processor()}
     for name in names:
         try:

@@ -139,7 +139,8 @@ def _made(
         with writing(work.path):
             made = make(work)
             work.flush_log()
-            known = replace(made, **identity, parents=work.parents, versions=versions(), rates=_rates(work))
+            used = made.versions or versions()
+            known = replace(made, **identity, parents=work.parents, versions=used, rates=_rates(work))
             _publish(work, known, out)
     except Exception as error:  # whatever it was: a run that has saved nothing must not block the corrected one
         if not isinstance(error, Stopped) and not work.checkpoints.is_dir():

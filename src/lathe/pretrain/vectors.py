@@ -13,6 +13,7 @@ from lathe.core.documents import read_texts
 from lathe.core.errors import DataError, LatheError
 from lathe.core.recipe import recipe
 from lathe.core.report import Meter, progress, say
+from lathe.core.runtime import versions
 from lathe.core.work import Work, run_stage
 from lathe.models.vectors import WordVectors, write_text
 
@@ -76,7 +77,7 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
         write_text(vectors, work.result / TEXT)
     _show(vectors)
     scores = {"words": len(vectors.words), "read": read, "known_share": known / read}
-    return Manifest(kind="vectors", stage="vectors", scores=scores)
+    return Manifest(kind="vectors", stage="vectors", scores=scores, versions=versions("gensim"))
 
 
 def _write_words(recipe: Recipe, file: Path) -> int:
