@@ -46,6 +46,7 @@ def test_a_recipe_round_trips_through_json():
     ("values", "message"),
     [
         ({"base": "x", "shap": 1}, "shap: no such option; did you mean 'shape'"),
+        ({"base": "x", "shape": {"radius": 1}}, "shape.radius: no such option here; shape.kind=round has it"),
         ({"base": "x", "shape": {"kind": "round", "radus": 1}}, "shape.radus: no such option; did you mean 'radius'"),
         (
             {"base": "x", "shape": {"kind": "sqare"}},

@@ -246,7 +246,8 @@ def _explain(schema: Any, values: Any, error: ErrorDetails) -> str:
     match error["type"]:
         case "unexpected_keyword_argument" | "extra_forbidden":
             name = str(error["loc"][-1])
-            return f"{where}: no such option{known_as(name, _dotted(schema)) or did_you_mean(name, _names(schema))}"
+            meant = known_as(name, _dotted(schema)) or did_you_mean(name, _names(schema))
+            return f"{where}: no such option{_of_other_kinds(schema, where) or meant}"
         case "missing" | "missing_argument" | "missing_keyword_only_argument":
             return f"{where}: this option is required"
         case "tuple_type":
@@ -275,9 +276,22 @@ def _path(values: Any, location: tuple[int | str, ...]) -> Iterator[str]:
             values = values[part]
 
 
+def _of_other_kinds(schema: Any, where: str) -> str:
+    """Which members of a union have an option that was given to another of them, or ""."""
+    names = [option.name for option in options(schema) if _plain(option.name) == where] if is_dataclass(schema) else []
+    owners = [name.rpartition("[") for name in names if "[" in name]  # ("decoding", "[", "sample].temperature")
+    kinds = dict.fromkeys(after.partition("]")[0] for _, _, after in owners)
+    return f" here; {_plain(owners[0][0])}.kind={' or '.join(kinds)} has it" if owners else ""
+
+
+def _plain(name: str) -> str:
+    """The name of an option without the kind that it belongs to."""
+    return re.sub(r"\[.*?\]", "", name)
+
+
 def _dotted(schema: Any) -> set[str]:
     """The names of all options, whatever kind they belong to."""
-    return {re.sub(r"\[.*?\]", "", option.name) for option in options(schema)} if is_dataclass(schema) else set()
+    return {_plain(option.name) for option in options(schema)} if is_dataclass(schema) else set()
 
 
 def _names(schema: Any) -> list[str]:
