@@ -1,5 +1,6 @@
 """A team's own files as they lie on a disk: under several names, behind links, hidden, or no files at all."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -78,6 +79,37 @@ def test_what_is_not_read_is_counted_and_never_opened(folder: Path, capsys, path
     assert f"not read of source.paths: {', '.join(kinds)}\n" in capsys.readouterr().err
     values = {"source": {"kind": "files", "paths": paths}, "steps": []}
     assert run(parse(Recipe, values), folder / "c").manifest.scores["kept"] == 4
+
+
+SECRET = "this folder cannot be listed (permission denied); make it readable, or move it elsewhere"
+
+
+def test_a_folder_that_may_not_be_read_is_refused_not_passed_over(folder: Path, monkeypatch):
+    monkeypatch.setattr(os, "scandir", forbidden(os.scandir, folder / "x" / "y"))
+    assert refused(folder, paths=["x"]).lower() == f"x/y: {SECRET}"
+    assert refused(folder, paths=[str(folder / "x")]).lower().endswith(f"x/y: {SECRET}")
+    assert read("x/a.txt") == ["a.txt:1", "a.txt:2"]
+
+
+@pytest.mark.parametrize("pattern", ["x/y/*.txt", "x/*/b.txt", "x/**", "**/*.txt", "?/?/b.*"])
+def test_a_folder_that_a_pattern_cannot_look_into_is_refused(folder: Path, monkeypatch, pattern: str):
+    assert "b.txt:1" in " ".join(read(pattern))
+    access, secret = os.access, folder / "x" / "y"
+    monkeypatch.setattr(os, "access", lambda path, mode: not secret.samefile(path) and access(path, mode))
+    monkeypatch.setattr(os, "scandir", forbidden(os.scandir, secret))
+    assert refused(folder, paths=[pattern]).lower() == f"x/y: {SECRET}"
+    assert read("x/*.txt") == ["a.txt:1", "a.txt:2"]
+
+
+def forbidden(scandir, secret: Path):
+    """As the system lists folders for a user who may not read ``secret``."""
+
+    def listed(path="."):
+        if secret.samefile(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
+        return scandir(path)
+
+    return listed
 
 
 def test_a_pipe_that_is_named_is_refused_and_never_opened(folder: Path):

@@ -43,7 +43,29 @@ def printable(path: Path) -> str:
 
 def files_below(folder: Path) -> list[Path]:
     """Every file in a folder, at any depth, in a stable order."""
-    return sorted(p for p in folder.rglob("*") if p.is_file())
+    return [path for path in paths_below(folder) if path.is_file()]
+
+
+def paths_below(folder: Path) -> list[Path]:
+    """Everything in a folder, at any depth, but for its folders, in a stable order; links are not followed.
+
+    Raises ``DataError`` for a folder that cannot be listed: what is in it would be passed over silently.
+    """
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=_not_listed):
+        inner = Path(place)
+        found += (inner / name for name in names)
+        found += (inner / name for name in folders if (inner / name).is_symlink())
+    return sorted(found)
+
+
+def _not_listed(error: OSError) -> None:
+    raise unlisted(error.filename, error.strerror or str(error)) from None
+
+
+def unlisted(folder: str | Path, reason: str) -> DataError:
+    """What is to be done about a folder that may not be read."""
+    return DataError(f"{folder}: this folder cannot be listed ({reason}); make it readable, or move it elsewhere")
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from lathe.core.data.encodings import codec_of
-from lathe.core.digest import printable
+from lathe.core.digest import paths_below, printable, unlisted
 from lathe.core.errors import DataError, did_you_mean
 from lathe.core.recipe import recipe
 from lathe.core.report import say
@@ -126,11 +126,20 @@ def _expanded(path: Path) -> list[Named]:
     if not _PATTERN.search(str(path)):
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f"{path}: no such file or folder (source.paths){did_you_mean(path.name, siblings)}")
+    _refuse_unlisted(path)
     found = [Path(name) for name in sorted(glob(str(path), recursive=True)) if not Path(name).name.startswith(".")]
     if not found:
         raise DataError(f"{path}: this pattern matches no file (source.paths); it is taken from {Path.cwd()}")
     fixed = next(parent for parent in path.parents if not _PATTERN.search(str(parent)))
     return [Named(file, printable(file.relative_to(fixed))) for file in found]
+
+
+def _refuse_unlisted(pattern: Path) -> None:
+    """Raises ``DataError`` for a folder in which a pattern would be looked for: `glob` passes over it silently."""
+    for inner in [part for part in (pattern, *pattern.parents) if _PATTERN.search(str(part))]:
+        for folder in filter(os.path.isdir, glob(str(inner.parent), recursive=True)):
+            if not os.access(folder, os.R_OK | os.X_OK):
+                raise unlisted(folder, "permission denied")
 
 
 def _listed(found: Iterable[Named]) -> list[Named]:
@@ -158,8 +167,7 @@ def _inside(one: Named) -> list[Named]:
     """What is in a folder, at any depth, but for its folders; a file itself."""
     if not one.path.is_dir():
         return [one]
-    inner = sorted(path for path in one.path.rglob("*") if path.is_symlink() or not path.is_dir())
-    return [Named(path, printable(path.relative_to(one.path))) for path in inner]
+    return [Named(path, printable(path.relative_to(one.path))) for path in paths_below(one.path)]
 
 
 def _why_not(path: Path) -> str:

@@ -1,5 +1,8 @@
 """Folders of brat's: entities, relations and events; what cannot be read is told at its line of annotations."""
 
+import errno
+import os
+
 import pytest
 
 from lathe.core.data import EVENTED, RELATED, TAGGED, Bad, Record, load, read_rows
@@ -23,6 +26,20 @@ def folder(tmp_path):
     (tmp_path / "a.txt").write_text(TEXT, encoding="utf-8", newline="")
     (tmp_path / "a.ann").write_text(ANN, encoding="utf-8", newline="")
     return tmp_path
+
+
+def test_a_folder_in_it_that_may_not_be_read_is_refused(folder, monkeypatch):
+    (folder / "more").mkdir()
+    scandir = os.scandir
+
+    def listed(path):
+        if os.fspath(path) == str(folder / "more"):
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", listed)
+    with pytest.raises(DataError, match=r"/more: this folder cannot be listed \(Permission denied\)"):
+        load(folder, RELATED)
 
 
 def test_a_folder_is_a_row_for_each_text(folder):

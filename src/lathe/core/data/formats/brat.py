@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from lathe.core.data.encodings import UnreadableError, decode
 from lathe.core.data.records import Bad, Record, RowError
 from lathe.core.data.shapes.values import misplaced
+from lathe.core.digest import paths_below
 from lathe.core.errors import DataError
 
 _ENTITY = re.compile(r"(\S+) (\d+ \d+(?:;\d+ \d+)*)")
@@ -43,11 +44,12 @@ def brat_rows(path: Path) -> Iterator[Record | Bad]:
     ``path`` is a folder, or one ``.ann`` or ``.txt`` of a pair. Raises ``DataError`` for a folder without annotations.
     """
     folder = path if path.is_dir() else path.parent
-    files = sorted(path.rglob("*.ann")) if path.is_dir() else [path.with_suffix(".ann")]
+    below = paths_below(path) if path.is_dir() else []
+    files = [file for file in below if file.suffix == ".ann"] if path.is_dir() else [path.with_suffix(".ann")]
     if not files:
         raise DataError(f"{path}: is a folder without brat's annotations (.ann beside .txt); name one file in it")
     if path.is_dir():
-        lonely = sorted(set(path.rglob("*.txt")) - {file.with_suffix(".txt") for file in files})
+        lonely = sorted({file for file in below if file.suffix == ".txt"} - {one.with_suffix(".txt") for one in files})
         reason, way = "a text without annotations", "write an empty .ann beside it if nothing is to be marked"
         yield from (RowError(None, text.name, reason, way).at(text, 1) for text in lonely)
     for number, file in enumerate(files, 1):
