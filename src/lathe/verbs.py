@@ -40,6 +40,9 @@ VERBS = {
         "lathe.negatives", "give rows of queries texts that are hard to tell from what they seek", ("data.file",)
     ),
     "finetune": Verb("lathe.finetune", "train a model for a task on labelled rows", together=True),
+    "multitask": Verb(
+        "lathe.finetune.multitask", "train one encoder for several tasks at once, a head for each", together=True
+    ),
     "compress": Verb("lathe.compress", "make a model smaller and faster, and measure what it costs"),
     "evaluate": Verb(
         "lathe.evaluate", "score a model on a labelled file, with intervals, size and speed", ("bundle", "data.test")

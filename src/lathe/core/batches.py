@@ -226,7 +226,16 @@ class Phased:
         return islice(chain(*(islice(s.steps(), s.count()) for s in early), last.steps()), start, None)
 
 
-AnyPlan: TypeAlias = Plan | Phased
+class AnyPlan(Protocol):
+    """All steps of a run: step n is a function of what is frozen here and of n."""
+
+    @property
+    def lengths(self) -> Counts: ...
+    @property
+    def seed(self) -> int: ...
+    def gathered(self, window: int) -> "AnyPlan": ...
+    def count(self, epochs: float) -> int: ...
+    def steps(self, start: int = 0) -> Iterator[tuple[int, Rows]]: ...
 
 
 def cut(weights: Counts, capacity: int) -> list[slice]:

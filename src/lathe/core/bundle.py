@@ -51,7 +51,7 @@ class Ancestor:
 
 @recipe
 class Manifest:
-    kind: Literal["model", "corpus", "tokenizer", "tokens", "report", "vectors"]
+    kind: Literal["model", "models", "corpus", "tokenizer", "tokens", "report", "vectors"]
     stage: str
     recipe: dict[str, Any] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
@@ -83,8 +83,10 @@ class Bundle:
         """Read the manifest. Raises ``BundleError`` where the folder is no bundle, or not of the wanted kind."""
         manifest = _read_manifest(path)
         if kind is not None and manifest.kind != kind:
+            inner = ", ".join(sorted(f"{one.parent}" for one in path.glob(f"*/{MANIFEST}")))
             raise BundleError(
                 f"{path}: this is a {manifest.kind} bundle (made by `lathe {manifest.stage}`), not a {kind}"
+                + (f"; take one of {inner}" if inner else "")
             )
         return cls(path, manifest)
 

@@ -131,6 +131,7 @@ def options(schema: Any, prefix: str = "") -> Iterator[Option]:
         yield Option(name, _type_name(info.annotation, members), _default(field), _description(schema, field.name))
         for member in members:
             label = f"{name}[{_kind(member)}]." if _kind(member) else f"{name}."
+            label += "NAME." if get_origin(info.annotation) is dict else ""
             yield from options(member, label)
 
 
@@ -205,6 +206,8 @@ def _with_kinds(annotation: Any, values: Any, default: Any = None) -> Any:
         values = {"kind": values}
     if not isinstance(values, dict):
         return values
+    if len(members) == 1 and get_origin(members[0]) is dict:
+        return {name: _with_kinds(get_args(members[0])[1], value) for name, value in values.items()}
     if is_dataclass(default) and _kind(type(default)):
         values = {"kind": _kind(type(default))} | values
     chosen = [m for m in members if is_dataclass(m) and (len(members) == 1 or _kind(m) == values.get("kind"))]
@@ -232,9 +235,10 @@ def _mistaken(values: Any, parsed: Any, where: str = "") -> Iterator[str]:
         yield f'{where}: names no file or folder (got ""); "." is the one you are in'
     elif isinstance(values, bool) and not isinstance(parsed, bool):
         yield f"{where}: takes a number (got {json.dumps(values)})"
-    elif isinstance(values, dict) and is_dataclass(parsed):
+    elif isinstance(values, dict) and (is_dataclass(parsed) or isinstance(parsed, dict)):
+        inner = parsed if isinstance(parsed, dict) else vars(parsed)
         for name, value in values.items():
-            yield from _mistaken(value, getattr(parsed, name, value), f"{where}.{name}" if where else name)
+            yield from _mistaken(value, inner.get(name, value), f"{where}.{name}" if where else name)
     elif isinstance(values, list) and isinstance(parsed, list | tuple):
         for number, (value, item) in enumerate(zip(values, parsed, strict=False)):
             yield from _mistaken(value, item, f"{where}.{number}")

@@ -1,7 +1,7 @@
 """The nouns that flow between stages. Pure data."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, takewhile
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
@@ -96,8 +96,8 @@ class Batch:
     targets: Mapping[str, Tensor]  # what the loss needs beside them: labels [B] or [B, T], ...
     items: Mapping[str, int]  # part of the loss -> how many items of it this batch holds
 
-    def to(self, place: device) -> "Batch":
-        return Batch(_move(self.inputs, place), _move(self.targets, place), self.items)
+    def to(self, place: device) -> Self:
+        return replace(self, inputs=_move(self.inputs, place), targets=_move(self.targets, place))
 
 
 class Part(NamedTuple):

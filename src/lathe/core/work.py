@@ -78,6 +78,18 @@ class Work:
             write_json(file, choose())
         return str(_read_json(file))
 
+    def described(self, made: Manifest) -> Manifest:
+        """A manifest with what is known of the run."""
+        identity = _read_json(self.path / IDENTITY)
+        used = made.versions or versions()
+        return replace(made, **identity, parents=self.parents, versions=used, rates=_rates(self))
+
+    def finish_part(self, name: str, made: Manifest) -> None:
+        """A folder of the result, whose files are complete, becomes a model by itself."""
+        known = self.described(made)
+        _write_card(self.result / name, known, name)
+        seal(self.result / name, known)
+
     def rewind_log(self, step: int) -> None:
         """Drop lines of steps after ``step``: a run that goes on from a checkpoint takes them again."""
         kept = [line for line in read_log(self.path) if line.get("step", 0) <= step]
@@ -124,24 +136,20 @@ def run_stage(
         with _locked(work_path):
             if not out.exists():  # nor has another process made it meanwhile
                 _claim(work_path, identity)
-                return _made(work, make, identity, out, new_folders)
+                return _made(work, make, out, new_folders)
     bundle = _finished(out, identity)
     _clear(work_path, identity)
     return bundle
 
 
-def _made(
-    work: Work, make: Callable[[Work], Manifest], identity: Mapping[str, Any], out: Path, new_folders: Sequence[Path]
-) -> Bundle:
+def _made(work: Work, make: Callable[[Work], Manifest], out: Path, new_folders: Sequence[Path]) -> Bundle:
     shutil.rmtree(work.result, ignore_errors=True)
     work.result.mkdir()
     try:
         with writing(work.path):
             made = make(work)
             work.flush_log()
-            used = made.versions or versions()
-            known = replace(made, **identity, parents=work.parents, versions=used, rates=_rates(work))
-            _publish(work, known, out)
+            _publish(work, work.described(made), out)
     except Exception as error:  # whatever it was: a run that has saved nothing must not block the corrected one
         if not isinstance(error, Stopped) and not work.checkpoints.is_dir():
             _remove(work.path)

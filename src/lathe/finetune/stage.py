@@ -140,13 +140,13 @@ def ahead(recipe: Recipe) -> int:
 
 def prepare(recipe: Recipe, work: Work) -> Ready:
     """All that comes before the model is opened."""
-    inputs = _read(recipe, work)
+    inputs = read_inputs(recipe, work)
     course = course_of(inputs.task, inputs.source, inputs.tokenizer, recipe.train)
     shape = with_head(inputs.shape, inputs.task.outputs, Symbols.of(inputs.tokenizer).pad)
     return Ready(
         inputs.task.auto_model,
         shape,
-        lambda: recipe.adapt(_open(recipe, inputs), recipe.train.seed).model,
+        lambda: recipe.adapt(open_base(recipe, inputs), recipe.train.seed).model,
         course,
         recipe.train,
         _evaluations(recipe, inputs, course),
@@ -158,13 +158,13 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     runtime.set_up()
     _origin(recipe).check(recipe.task)
     with runtime.memory_ahead(ahead(recipe)), heard() as noticed:
-        inputs = _read(recipe, work)
-    opened = _open(recipe, inputs)
+        inputs = read_inputs(recipe, work)
+    opened = open_base(recipe, inputs)
     adapted = recipe.adapt(opened, recipe.train.seed)
     size = f"{opened.model.config.model_type}, {told(opened.model)}"
     say(f"{recipe.base or 'a new model'}: {size}; new weights: {summary(opened.new) or 'none'}")
     findings, task, scores = _train(settled(recipe.train, work), inputs, adapted, work)
-    saved = save_model(adapted.merged(_some(inputs)), inputs.tokenizer, work.result)
+    saved = save_model(adapted.merged(some_inputs(inputs)), inputs.tokenizer, work.result)
     if isinstance(task, Furnishes):
         task.furnish(work.result, opened.model.config)
     if getattr(recipe.adapt, "keep_adapter", False):
@@ -176,7 +176,7 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     return Manifest(kind="model", stage="finetune", task=dump(task), data=used, scores=scores, runtime=saved)
 
 
-def _read(recipe: Recipe, work: Work) -> Inputs:
+def read_inputs(recipe: Recipe, work: Work) -> Inputs:
     """All that can be wrong with files is found before a model is loaded."""
     runtime.set_up()
     selection_of(recipe.task, recipe.train)
@@ -204,7 +204,7 @@ def _tables(recipe: Recipe, work: Work) -> dict[str, Table]:
     return tables
 
 
-def _open(recipe: Recipe, inputs: Inputs) -> Opened:
+def open_base(recipe: Recipe, inputs: Inputs) -> Opened:
     opened = _origin(recipe).open(inputs.task, inputs.tokenizer, inputs.shape, recipe.train.seed)
     if isinstance(inputs.task, KnowsPrior):
         begin_with(inputs.task.log_prior(inputs.source.rows), opened)
@@ -223,7 +223,7 @@ def _evaluations(recipe: Recipe, inputs: Inputs, course: Course) -> Evaluations:
     lengths = np.array([lengths_of(pieces_of(row)).sum() for row in watched.encoded])
 
     def sample(model: PreTrainedModel) -> int:
-        predictor = _predictor(inputs, model, recipe.train)
+        predictor = predictor_of(inputs, model, recipe.train)
         few = max(1, int(np.searchsorted(lengths.cumsum(), 2 * predictor.tokens_per_batch)))
         predictor.predict(watched.encoded[:few])
         mean_loss(model, predictor, watched.part(np.arange(len(lengths)) < few), recipe.train)
@@ -232,12 +232,12 @@ def _evaluations(recipe: Recipe, inputs: Inputs, course: Course) -> Evaluations:
     return Evaluations(count, count * int(lengths.sum()), sample)
 
 
-def _predictor(inputs: Inputs, model: PreTrainedModel, config: FinetuneTrain) -> TaskPredictor:
+def predictor_of(inputs: Inputs, model: PreTrainedModel, config: FinetuneTrain) -> TaskPredictor:
     forward = task_forward(inputs.task, model, inputs.tokenizer, config.precision)
     return TaskPredictor(inputs.task, inputs.tokenizer, forward)
 
 
-def _some(inputs: Inputs) -> Mapping[str, Tensor]:
+def some_inputs(inputs: Inputs) -> Mapping[str, Tensor]:
     """A few rows of training as the model sees them."""
     rows = inputs.source.rows[:8]
     batch = inputs.task.collate(rows, np.zeros(len(rows), np.uint64), Symbols.of(inputs.tokenizer))
@@ -249,17 +249,17 @@ def _train(
 ) -> tuple[Findings, AnyTask, dict[str, Any]]:
     """Train, keep the best model, and score it; the task with what validation chose."""
     splits, model = inputs.splits, adapted.model
-    predictor = _predictor(inputs, model, config)
+    predictor = predictor_of(inputs, model, config)
     taken = train_on(inputs.task, inputs.source, model, predictor, splits["validation"], config, work)
     if taken["best_step"] != taken["steps"]:
-        save_model(adapted.merged(_some(inputs)), inputs.tokenizer, work.result / "last")
+        save_model(adapted.merged(some_inputs(inputs)), inputs.tokenizer, work.result / "last")
         restore_best(work, model)
     predictor = tuned(predictor, splits["validation"])
-    findings, scores = _final_scores(predictor.task, predictor, splits)
+    findings, scores = final_scores(predictor.task, predictor, splits)
     return findings, predictor.task, scores | taken
 
 
-def _final_scores(
+def final_scores(
     task: AnyTask, predictor: TaskPredictor, splits: Mapping[str, Examples]
 ) -> tuple[Findings, dict[str, Any]]:
     """The best model beside its cheap baseline, on everything it was not trained on; the findings are of the last."""

@@ -50,6 +50,9 @@ def paths_of(value: Any, name: str = "") -> Iterator[tuple[str, Path]]:
     elif isinstance(value, list | tuple):
         for number, inner in enumerate(value):
             yield from paths_of(inner, f"{name}[{number}]")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from paths_of(inner, f"{name}.{key}")
 
 
 def _check(table: Mapping[str, Any], earlier: Sequence[str]) -> Checked:

@@ -71,18 +71,38 @@ def train_on(
     The model ends as it was after the last step; ``restore_best`` brings back the best one.
     """
     course = course_of(objective, source, predictor.tokenizer, config)
-    total, every = course.total, steps_between(course, config)
-    selection, metrics = selection_of(predictor.task, config), predictor.task.metrics
+    found = watch(model, predictor, validation, config)
+    return train_watched(model, course, found, selection_of(predictor.task, config), config, work)
+
+
+def watch(
+    model: PreTrainedModel, predictor: TaskPredictor, validation: Examples, config: TaskTrain
+) -> Callable[[], dict[str, float]]:
+    """What finds, between two steps, every metric of the task on validation rows, and their loss."""
+    metrics = predictor.task.metrics
     if isinstance(predictor.task, Writes):  # a library that a metric lacks is missed now, not after an epoch
         evaluate(metrics, [("a",)], [Text("a")])
     watched = watched_of(validation, predictor.task, config)
     if len(watched.rows) < len(validation.rows):
         say(f"between steps {len(watched.rows):,} of {len(validation.rows):,} validation rows are answered")
     learnt = validation if isinstance(predictor.task, Writes) else watched
+    return lambda: validated(predictor, watched) | {LOSS: mean_loss(model, predictor, learnt, config)}
+
+
+def train_watched(
+    model: PreTrainedModel,
+    course: Course,
+    watched: Callable[[], Mapping[str, float]],
+    selection: Selection,
+    config: TaskTrain,
+    work: Work,
+) -> dict[str, Any]:
+    """Train ``model`` and keep the best step by what ``watched`` finds between steps, as `train_on` does."""
+    total, every = course.total, steps_between(course, config)
     memory: dict[str, Any] = {}
     for step in fit(model, course, config, work, memory):
         if step.number % every == 0 or step.number == total:
-            scores = validated(predictor, watched) | {"loss": mean_loss(model, predictor, learnt, config)}
+            scores = watched()
             work.log("evaluation", step=step.number, **_numbers(scores))
             found = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
             say(f"step {step.number} of {total}: validation {found}")
@@ -143,8 +163,12 @@ def _compared(task: Any, source: Source, config: TaskTrain) -> list[Rows]:
     return [order[some] for some in cut(source.lengths[order], config.tokens_per_batch)]
 
 
+def plan_of(source: Source, config: TaskTrain) -> Plan:
+    return Plan(source.lengths, StepSize(config.batch_size), config.seed, WINDOW)
+
+
 def course_of(objective: Objective, source: Source, tokenizer: Any, config: TaskTrain) -> Course:
-    plan = Plan(source.lengths, StepSize(config.batch_size), config.seed, WINDOW)
+    plan = plan_of(source, config)
     return Course(objective, source, Symbols.of(tokenizer), plan, config.max_steps or plan.count(config.epochs))
 
 

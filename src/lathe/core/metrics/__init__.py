@@ -53,6 +53,8 @@ from lathe.core.metrics.sums import Floats, OfSums, RowsOf, f1_of, mean_of, prec
 from lathe.core.metrics.translation import bleu, bleu_13a, bleu_zh, chrf, ter
 from lathe.core.types import Metric
 
+IN_PERCENT = frozenset(["bleu", "bleu_13a", "bleu_zh", "chrf", "ter"])
+"""Metrics whose best, or worst, is 100 instead of 1, as everyone states them."""
 CUTS = (1, 5, 10, 100)
 """Places of a ranking that its metrics look at."""
 

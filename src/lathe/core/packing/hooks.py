@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
+from lathe.core.heads import networks_of
 from lathe.core.packing.attention import packed_attention, packed_mask
 from lathe.core.packing.families import why_padded
 from lathe.core.packing.geometry import Geometry, Pack
@@ -37,21 +38,23 @@ def enable(model: PreTrainedModel) -> str | None:
     position 0.
     """
     reason = why_padded(model.config)
-    if reason is None and _STATE not in vars(model):
-        AttentionInterface.register(ATTENTION, packed_attention)
-        AttentionMaskInterface.register(ATTENTION, packed_mask)
-        vars(model)[_STATE] = _State(model.config._attn_implementation, list(_install(model)))
-        model.set_attn_implementation(ATTENTION)
+    for network in networks_of(model) if reason is None else ():
+        if _STATE not in vars(network):
+            AttentionInterface.register(ATTENTION, packed_attention)
+            AttentionMaskInterface.register(ATTENTION, packed_mask)
+            vars(network)[_STATE] = _State(network.config._attn_implementation, list(_install(network)))
+            network.set_attn_implementation(ATTENTION)
     return reason
 
 
 def disable(model: PreTrainedModel) -> None:
     """Undoes `enable`."""
-    state: _State | None = vars(model).pop(_STATE, None)
-    if state is not None:
-        for handle in state.handles:
-            handle.remove()
-        model.set_attn_implementation(state.attention)
+    for network in networks_of(model):
+        state: _State | None = vars(network).pop(_STATE, None)
+        if state is not None:
+            for handle in state.handles:
+                handle.remove()
+            network.set_attn_implementation(state.attention)
 
 
 def _install(model: PreTrainedModel) -> Iterator[RemovableHandle]:
