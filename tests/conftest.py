@@ -95,6 +95,12 @@ bert_config = pytest.fixture(tiny_bert, name="bert_config")
 gpt2_config = pytest.fixture(tiny_gpt2, name="gpt2_config")
 
 
+@pytest.fixture(scope="session")
+def tiny() -> tuple[Callable[[], BertConfig], Callable[[], PreTrainedTokenizerFast]]:
+    """What makes them anew, for fixtures that several tests share."""
+    return tiny_bert, tiny_tokenizer
+
+
 @pytest.fixture
 def classifier(tmp_path: Path, tokenizer: PreTrainedTokenizerFast, bert_config: BertConfig) -> Path:
     """A sealed model with random weights that tells ``bad`` from ``good``."""

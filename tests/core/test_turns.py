@@ -4,7 +4,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lathe.core.batches import EncodedRows, Joined, Plan, StepSize, batches
@@ -47,6 +47,7 @@ def test_the_steps_of_each_plan_are_as_many_as_its_share_within_what_chance_allo
     assert (turns([1, 1], seed=1).drawn(0, 50) != turns([1, 1], seed=2).drawn(0, 50)).any()
 
 
+@settings(max_examples=25)
 @given(st.integers(1, 60), st.integers(1, 20), st.integers(0, 3))
 def test_one_plan_alone_takes_the_steps_that_it_takes_by_itself(count, size, seed):
     alone, mixed = turns([count], size, seed).plans[0], turns([count], size, seed)
@@ -55,6 +56,7 @@ def test_one_plan_alone_takes_the_steps_that_it_takes_by_itself(count, size, see
     assert [mixed.count(epochs) for epochs in (1, 2.5)] == [alone.count(epochs) for epochs in (1, 2.5)]
 
 
+@settings(max_examples=25)
 @given(COUNTS, st.integers(0, 30), st.integers(0, 2))
 def test_each_plan_takes_its_own_steps_in_order_and_a_run_that_goes_on_sees_those_of_an_unbroken_one(
     counts, start, seed
