@@ -137,6 +137,20 @@ def test_a_fine_tuning_recipe_runs(stem, rows, tmp_path, encoder):
     assert (out / "model.safetensors").is_file()
 
 
+def test_several_tasks_are_trained_together(tmp_path, encoder):
+    pairs = [row | {"text_pair": "the plot"} for row in classified(ENGLISH)]
+    rows = {"sentiment": classified(ENGLISH), "names": TAGGED * 12, "entailment": pairs}
+    files = {name: write(tmp_path / f"{name}.jsonl", some) for name, some in rows.items()}
+    arguments = [f"base={encoder}", "train.max_steps=12", "train.temperature=100"]
+    arguments += [
+        f"tasks.{name}.data.{split}={file}" for name, file in files.items() for split in ("train", "validation")
+    ]
+    arguments += [f"tasks.{name}.task.max_length=16" for name in rows]  # the tiny model takes no more
+    out = tmp_path / "out"
+    assert main(["multitask", recipe("several_tasks"), *arguments, "-o", str(out)]) == 0
+    assert all((out / name / "model.safetensors").is_file() for name in rows)
+
+
 def test_a_translator_from_nothing_is_trained(tmp_path, encoder):
     rows = [{"source": a, "target": b} for (a, _), (b, _) in zip(ENGLISH, CHINESE, strict=True)] * 6
     data = write(tmp_path / "rows.jsonl", rows)

@@ -1,6 +1,7 @@
 """Several tasks in one model: each as it is alone, one body, turns by shares, and what is refused."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from lathe.finetune import multitask
 from lathe.finetune import run as finetune
 from lathe.finetune.multitask import Recipe, run, together
 from lathe.models.pretrained import new_model, save_model
+from lathe.tasks import Classify
 from lathe.tasks.selection import Selection
 
 FILMS = [("good film", "pos"), ("great plot", "pos"), ("bad film", "neg"), ("awful plot", "neg")]
@@ -297,6 +299,19 @@ def test_rows_of_all_tasks_that_cannot_be_used_are_set_aside_together(recipe, tm
     aside = [json.loads(line) for line in (made.path / "quarantine.jsonl").read_text(encoding="utf-8").splitlines()]
     assert sorted(Path(one["file"]).name for one in aside) == ["places.jsonl", "sentiment.jsonl"]
     assert [use.quarantined for use in Bundle.open(made.path / "places").manifest.data] == [1, 0]
+
+
+def test_a_bad_step_names_the_task_and_the_row_among_its_own(recipe, tmp_path, monkeypatch, tokenizer, capsys):
+    word, loss = tokenizer.convert_tokens_to_ids("awful"), Classify.loss
+
+    def wrong(self, model, batch):
+        share = float("nan") if (batch.inputs["input_ids"] == word).any() else 1.0
+        return [part._replace(total=part.total * share) for part in loss(self, model, batch)]
+
+    monkeypatch.setattr(Classify, "loss", wrong)
+    run(recipe(train={"max_bad_steps": 100}), tmp_path / "out")
+    named = re.findall(r"no finite loss alone: ([^(]*) \(", capsys.readouterr().err)
+    assert named and {row for line in named for row in line.split(", ")} <= {f"sentiment {4 * n}" for n in range(1, 5)}
 
 
 def test_the_command_takes_options_of_one_task(tmp_path, desk, capsys):

@@ -72,8 +72,13 @@ class Joined:
         return int(self._ends[-1])
 
     def __getitem__(self, index: int) -> Encoded:
+        source, own = self.where(index)
+        return source[own]
+
+    def where(self, index: int) -> tuple[Source, int]:
+        """The source that has a row, and the row's number there."""
         number = int(np.searchsorted(self._ends, index, side="right"))
-        return self.sources[number][index - int(self._ends[number - 1] if number else 0)]
+        return self.sources[number], index - int(self._ends[number - 1] if number else 0)
 
     @cached_property
     def _ends(self) -> Counts:

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from lathe.core import activations, checkpoint, learn, linear, native, packing, parallel, tables
 from lathe.core.average import Average
-from lathe.core.batches import AnyPlan, Source, StepBatches, ahead, batches
+from lathe.core.batches import AnyPlan, Joined, Source, StepBatches, ahead, batches
 from lathe.core.checkpoint import tensors_digest
 from lathe.core.compilation import compiled_layers
 from lathe.core.errors import DiskError, LatheError, RecipeError
@@ -325,13 +325,21 @@ def _tell(
         return
     losses = {row: _loss_alone(model, course, config, batches.epoch, row) for row in batches.rows.tolist()}
     rows = [row for row, loss in losses.items() if not math.isfinite(loss)]
-    shown = ", ".join(str(row + 1) for row in rows[:10]) + (", ..." if len(rows) > 10 else "")
+    shown = ", ".join(_named(row, course.source) for row in rows[:10]) + (", ..." if len(rows) > 10 else "")
     whose = f"of its rows these have no finite loss alone: {shown}"
     if not rows:
         rows = [max(losses, key=lambda row: losses[row])]
-        whose = f"each of its rows alone is finite, row {rows[0] + 1} has the highest loss, {losses[rows[0]]:.4g}"
+        worst = _named(rows[0], course.source)
+        whose = f"each of its rows alone is finite, row {worst} has the highest loss, {losses[rows[0]]:.4g}"
     say(f"step {bad.step}: {bad.found}; no update; {whose} (training rows as kept, counted from 1)")
     work.log("bad step", step=bad.step, found=bad.found, rows=rows)
+
+
+def _named(row: int, source: Source) -> str:
+    """The number of a row for people, from 1; where several tasks have rows, with its task and among its rows."""
+    own, number = source.where(row) if isinstance(source, Joined) else (source, row)
+    owner = getattr(own, "owner", None)
+    return str(row + 1) if owner is None else f"{owner} {number + 1}"
 
 
 def _loss_alone(model: PreTrainedModel, course: Course, config: Train, epoch: int, row: int) -> float:
