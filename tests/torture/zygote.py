@@ -21,7 +21,7 @@ WARM = [
     "lathe.finetune.stage",
     "transformers.models.bert.modeling_bert",
 ]
-EVALUATIONS = [("lathe.pretrain.stage", "mean_losses"), ("lathe.tasks.training", "score")]
+EVALUATIONS = [("lathe.pretrain.stage", "mean_losses"), ("lathe.tasks.training", "validated")]
 
 
 def run(arguments: list[str]) -> int:
