@@ -37,6 +37,7 @@ CORE = [
         "scripts",
         "metrics",
         "keyed",
+        "known_as",
         "recipe",
         "runtime",
         "parallel",
