@@ -33,6 +33,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "texts.txt").write_text("\n".join(texts), encoding="utf-8")
     rows = [{"text": text, "label": "long" if len(text.split()) > 15 else "short"} for text in texts]
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    tags = [["B-M" if word == "model" else "O" for word in text.split()] for text in texts]
+    tagged = [{"tokens": text.split(), "tags": of_words} for text, of_words in zip(texts, tags, strict=True)]
+    (folder / "tags.jsonl").write_text("\n".join(map(json.dumps, tagged)), encoding="utf-8")
     subprocess.run(
         [sys.executable, *LATHE, "tokenizer", "data.train=texts.txt", "vocab_size=300", "-o", "tokenizer"],
         cwd=folder, check=True, capture_output=True,
@@ -78,15 +81,26 @@ def finetune() -> list[str]:
     return ["finetune", "base=encoder", "task.kind=classify", "data.train=rows.jsonl", *options]
 
 
-both_stages = pytest.mark.parametrize("arguments", [[*PRETRAIN, *STEPS], finetune()], ids=["pretrain", "finetune"])
+def multitask() -> list[str]:
+    options = ["train.max_steps=160", "train.save_steps=3", "train.eval_steps=20", "train.batch_size=32"]
+    parts = {"label": ("classify", "rows.jsonl"), "find": ("tag", "tags.jsonl")}
+    tasks = [f"tasks.{name}.{key}" for name, (kind, file) in parts.items()
+             for key in (f"task.kind={kind}", f"data.train={file}")]  # fmt: skip
+    return ["multitask", "base=encoder", *tasks, *options]
+
+
+stages = pytest.mark.parametrize(
+    "arguments", [[*PRETRAIN, *STEPS], finetune(), multitask()], ids=["pretrain", "finetune", "multitask"]
+)
 
 
 def same_weights(folder: Path, *outs: str) -> bool:
-    return len({file_digest(folder / out / "model.safetensors") for out in outs}) == 1
+    files = [sorted((folder / out).rglob("model.safetensors")) for out in outs]
+    return len({tuple(map(file_digest, of_one)) for of_one in files}) == 1
 
 
 @pytest.mark.torture
-@both_stages
+@stages
 def test_the_same_command_goes_on_after_kills_and_ends_with_the_same_bits(folder, arguments):
     verb, draw, kills = arguments[0], random.Random(1), 0
     out = folder / f"alone-{verb}"
@@ -111,7 +125,7 @@ def test_the_same_command_goes_on_after_kills_and_ends_with_the_same_bits(folder
 
 
 @pytest.mark.torture
-@both_stages
+@stages
 def test_killed_ranks_change_no_bit_of_the_weights(folder, arguments):
     verb, draw = arguments[0], random.Random(1)
     assert start(folder, *arguments, "-o", f"unbroken-{verb}").wait() == 0
