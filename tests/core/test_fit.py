@@ -204,13 +204,14 @@ def test_a_run_that_goes_on_with_other_operations_says_so(lab, monkeypatch, caps
         assert ("other dropout is drawn" in told) == (missing != first)
 
 
-def test_a_run_that_goes_on_without_the_unit_for_products_says_so(lab, monkeypatch, capsys):
+def test_a_run_that_goes_on_with_another_unit_for_products_says_so(lab, monkeypatch, capsys):
     monkeypatch.setattr(fit.native, "missing", lambda: None)
-    for unit in (True, True, False):
+    for unit in ("AMX", "AMX", "AVX-512 BF16", None):
         capsys.readouterr()
-        monkeypatch.setattr(fit.native, "has_unit", lambda unit=unit: unit)
+        monkeypatch.setattr(fit.native, "unit", lambda unit=unit: unit)
         fit.settled(train(), lab.work("run"))
-        assert ("with AMX, and goes on with Lathe's in C, without AMX" in capsys.readouterr().err) == (not unit)
+        told = f"products by AMX, and goes on with Lathe's in C, products by {unit or 'torch'}"
+        assert (told in capsys.readouterr().err) == (unit != "AMX")
 
 
 def test_weights_are_no_longer_those_of_a_file_when_training_begins(lab, tmp_path):

@@ -141,7 +141,7 @@ def test_what_they_are_not_made_for_is_left_to_torch():
 
 
 def test_without_the_unit_nothing_suits(monkeypatch):
-    monkeypatch.setattr(products, "_granted", lambda _: False)
+    monkeypatch.setattr(products, "_granted", lambda _: None)
     assert not products.suits(64, torch.zeros(64, 96))
 
 

@@ -202,7 +202,7 @@ def _tell_of_operations(work: Work) -> None:
     if device().type != "cpu":
         return
     missing = native.missing()
-    now = "torch's" if missing else f"Lathe's in C, {'with' if native.has_unit() else 'without'} AMX"
+    now = "torch's" if missing else f"Lathe's in C, products by {native.unit() or 'torch'}"
     began = parallel.once(lambda: work.settle("operations", lambda: now))
     if missing:
         say(f"operations: torch's, which are slower; Lathe's could not be compiled: {missing}")

@@ -1,4 +1,4 @@
-"""Linear layers whose products in bfloat16 are Lathe's own where the processor has a unit for them.
+"""Linear layers whose products in bfloat16 are Lathe's own where the processor multiplies it.
 
 The same function as under autocast, rounded less often: the bias is added, and the gradients of weight and bias are
 summed, in float32, and none of them is rounded to bfloat16 in between.

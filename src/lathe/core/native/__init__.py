@@ -8,7 +8,7 @@ from lathe.core.native.calls import serves
 from lathe.core.native.compiled import library, missing
 from lathe.core.native.operations import Rows, activation, attention, dropout, gelu, suits
 from lathe.core.native.optimizer import Update, adamw, norm, takes
-from lathe.core.native.products import has_unit
+from lathe.core.native.products import unit
 
 __all__ = [
     "Rows",
@@ -18,11 +18,11 @@ __all__ = [
     "attention",
     "dropout",
     "gelu",
-    "has_unit",
     "library",
     "missing",
     "norm",
     "serves",
     "suits",
     "takes",
+    "unit",
 ]

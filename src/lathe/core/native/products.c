@@ -1,37 +1,21 @@
-/* The three products of a linear layer in bfloat16, by the matrix unit (AMX) of a processor that has one.
+/* The three products of a linear layer in bfloat16, on processors that multiply it: by a matrix unit or by vectors.
 
    With x[M, K] and dy[M, N] bfloat16 and the weight W[N, K] in either:  y = x W' + b,  dx = dy W,  dW = dy' x.
-   Sums are float32. A register of the unit, a tile, has 16 lines of 64 bytes; one instruction adds to C[16, 16] the
-   product of A[16, 32], lines of numbers, and B[32, 16], whose lines hold pairs: B[2i, j] beside B[2i + 1, j].
-   Each thread first brings its part of both sides into the order of tiles, a float32 weight rounded to bfloat16, so
-   that the unit reads memory line after line; a panel is 32 columns of the right side. N and K are multiples of 32, M
-   is any number. Every result is summed by one thread, in one order. The unit takes numbers below 2^-126 for 0. */
+   Sums are float32. Each thread first brings its part of both sides into blocks (unit.h), a float32 weight rounded to
+   bfloat16, so that memory is read line after line; a panel is 32 columns of the right side. N and K are multiples of
+   32, M is any number. Every result is summed by one thread, in one order. Numbers below 2^-126 are taken for 0. */
 
-#include "vectors.h"
+#include "unit.h"
 
 #include <stdlib.h>
 
-#if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__AVX512BW__)
+#ifdef UNIT
 
-#include <immintrin.h>
 #include <omp.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#define EDGE 32 /* lines and columns of a result that are worked on at a time: two tiles by two */
-#define TILE 1024 /* bytes */
-#define BLOCK (2 * TILE) /* of a packed side: EDGE lines or columns by EDGE of what is summed over */
 #define NEAR (1 << 20) /* bytes of a packed side that stay in the second cache */
 #define DEEP 10 /* blocks that are summed over at a time: twice 20 KiB stay in the first cache */
 #define AHEAD 128 /* numbers of a line that are asked for before they are needed */
-#define PERMISSION 0x1023 /* ARCH_REQ_XCOMP_PERM of arch_prctl */
-#define TILE_DATA 18 /* the state of the processor that it is asked for */
-
-static const struct {
-    uint8_t palette, start, reserved[14];
-    uint16_t bytes[16];
-    uint8_t lines[16];
-} SHAPES __attribute__((aligned(64))) = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
 
 /* 16 lines of 16 words become columns. */
 static inline void turn(__m512i r[16]) {
@@ -144,37 +128,6 @@ static void pack_left(char *to, const uint16_t *from, int64_t line, int64_t rows
         for (int i = 0; i < EDGE; i++, to += 64) _mm512_store_si512(to, line_or_none(from, line, i, rows));
 }
 
-/* The tiles 0 .. 3, a result of [32, 32], += a b, both packed. */
-static inline void multiply(const char *a, const char *b, int64_t blocks) {
-    for (int64_t i = 0; i < blocks; i++, a += BLOCK, b += BLOCK) {
-        _tile_loadd(6, b, 64);
-        _tile_loadd(4, a, 64);
-        _tile_loadd(5, a + TILE, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, b + TILE, 64);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(3, 5, 7);
-    }
-}
-
-/* line: bytes from one line of c to the next, 0 where all are the same. */
-static inline void begin(const float *c, int64_t line) {
-    const char *low = (const char *)c + 16 * line;
-    _tile_loadd(0, c, line);
-    _tile_loadd(1, c + 16, line);
-    _tile_loadd(2, low, line);
-    _tile_loadd(3, low + 64, line);
-}
-
-static inline void end(float *c, int64_t line) {
-    char *low = (char *)c + 16 * line;
-    _tile_stored(0, c, line);
-    _tile_stored(1, c + 16, line);
-    _tile_stored(2, low, line);
-    _tile_stored(3, low + 64, line);
-}
-
 static const float NOTHING[EDGE] __attribute__((aligned(64)));
 
 /* Memory that the calling thread keeps, at most some MiB: fresh memory is dear. */
@@ -243,11 +196,12 @@ static void multiply_part(const product *p, int64_t first, int64_t last, int64_t
                 for (int64_t i = 0; i < count; i++) {
                     float *c = results + i * EDGE * EDGE;
                     int64_t column = (first + i) * EDGE;
-                    if (k) begin(c, 4 * EDGE);
-                    else begin(p->bias ? p->bias + column : NOTHING, 0);
-                    multiply(left + k * BLOCK, right + i * panel + k * BLOCK, least(deep, blocks - k));
+                    const float *from = k ? c : p->bias ? p->bias + column : NOTHING;
+                    sum s = {c, from, 4 * EDGE, k ? 4 * EDGE : 0, left + k * BLOCK, right + i * panel + k * BLOCK,
+                             least(deep, blocks - k)};
+                    start(&s);
                     if (done) write_block(p, done_row, done_column, done);
-                    end(c, 4 * EDGE);
+                    finish(&s);
                     done = k + deep >= blocks ? c : NULL, done_row = row, done_column = column;
                 }
         }
@@ -262,14 +216,14 @@ void product_by_weight(const product *p) {
     {
         int64_t threads = omp_get_num_threads(), across = most(1, least(threads, panels / 3));
         int64_t down = least(blocks, shares(threads, across));
-        _tile_loadconfig(&SHAPES);
+        open_unit();
 #pragma omp for schedule(dynamic)
         for (int64_t i = 0; i < across * down; i++) {
             int64_t a = i % across, d = i / across;
             multiply_part(p, a * panels / across, (a + 1) * panels / across, d * blocks / down * EDGE,
                           (d + 1) * blocks / down * EDGE);
         }
-        _tile_release();
+        close_unit();
     }
 }
 
@@ -306,10 +260,9 @@ static void weight_part(const gradient *g, int64_t from_n, int64_t to_n, int64_t
                             __builtin_prefetch(c + l * g->inputs, 1);
                             __builtin_prefetch(c + l * g->inputs + 16, 1);
                         }
-                        if (m) begin(c, line);
-                        else begin(NOTHING, 0);
-                        multiply(left + i * panel, right + j * panel, count);
-                        end(c, line);
+                        sum s = {c, m ? c : NOTHING, line, m ? line : 0, left + i * panel, right + j * panel, count};
+                        start(&s);
+                        finish(&s);
                     }
             }
 }
@@ -327,18 +280,18 @@ void product_for_weight(const gradient *g) {
         int64_t threads = omp_get_num_threads(), more = most(1, least(threads, most(n, k) / 3));
         int64_t other = least(least(n, k), shares(threads, more));
         int64_t across = k > n ? more : other, down = k > n ? other : more;
-        _tile_loadconfig(&SHAPES);
+        open_unit();
 #pragma omp for schedule(dynamic)
         for (int64_t i = 0; i < across * down; i++) {
             int64_t a = i % across, d = i / across;
             weight_part(g, d * n / down, (d + 1) * n / down, a * k / across, (a + 1) * k / across);
         }
-        _tile_release();
+        close_unit();
     }
 }
 
-/* to: 1 where these products can be asked for in this process, else 0. */
-void products(int *to) { *to = syscall(SYS_arch_prctl, PERMISSION, TILE_DATA) == 0; }
+/* to: what computes these products (unit.h), 0 where they cannot be asked for in this process. */
+void products(int *to) { *to = is_granted() ? UNIT : 0; }
 
 #else
 

@@ -1,4 +1,4 @@
-"""The matrix products of a linear layer in bfloat16, on processors with a unit for them (AMX).
+"""The matrix products of a linear layer in bfloat16, on processors that multiply it (AMX, AVX-512 BF16).
 
 torch's library compiles a kernel for every new number of rows, and leaves cores idle below a thousand rows; packed
 batches have few rows, and in every step another number of them. Tensors without memory (`lathe.core.dry`) are
@@ -7,6 +7,7 @@ multiplied by torch, which counts their operations and computes nothing.
 
 import ctypes
 from functools import cache
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -20,6 +21,9 @@ EDGE = 32
 """Both sizes of a weight must be multiples of it; with fewer rows nothing is gained."""
 MOST_ROWS = 4096
 """Beyond them what torch's products take to start is nothing beside the products."""
+Unit: TypeAlias = Literal["AVX-512 BF16", "AMX"]
+UNITS: tuple[Unit | None, ...] = (None, "AVX-512 BF16", "AMX")
+"""By the number that unit.h gives each."""
 
 
 class _Product(ctypes.Structure):
@@ -55,16 +59,21 @@ def suits(rows: int, weight: Tensor) -> bool:
 
 
 def has_unit() -> bool:
-    """Whether the processor has the unit, and the system lets this process use it."""
+    """Whether the processor multiplies bfloat16, and the system lets this process use it."""
+    return unit() is not None
+
+
+def unit() -> Unit | None:
+    """What computes these products here."""
     found = library()
-    return found is not None and _granted(found)
+    return None if found is None else _granted(found)
 
 
 @cache
-def _granted(found: ctypes.CDLL) -> bool:
+def _granted(found: ctypes.CDLL) -> Unit | None:
     answer = ctypes.c_int(0)
     found.products(ctypes.byref(answer))
-    return bool(answer.value)
+    return UNITS[answer.value]
 
 
 def product(

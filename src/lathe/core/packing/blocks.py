@@ -37,7 +37,7 @@ def weight_gradient(d_out: Tensor, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _by_unit(x: Tensor, weight: Tensor) -> bool:
-    """Whether the processor has a unit for this product: it takes the weight in float32 too."""
+    """Whether the processor multiplies bfloat16 by itself: then it takes the weight in float32 too."""
     return x.dtype == torch.bfloat16 and products.suits(len(x), weight)
 
 
