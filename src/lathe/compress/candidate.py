@@ -12,8 +12,11 @@ from transformers import PreTrainedModel
 
 from lathe.core.batches import cut
 from lathe.core.bundle import Runtime
+from lathe.core.errors import GateError
 from lathe.core.predictor import TaskPredictor
 from lathe.core.types import IGNORE, Encoded, Forward, Symbols
+from lathe.models.pretrained import open_model, save_model
+from lathe.runtimes.eager import torch_forward
 from lathe.tasks import AnyTask, Tag
 from lathe.tasks.examples import Examples
 
@@ -21,6 +24,9 @@ Logits: TypeAlias = Sequence[Tensor]
 """Of each row, the outputs for what it asks: [1, C] for one label a text, [words, C] for tags."""
 
 TOKENS_PER_BATCH = 8192
+COMPARED_ROWS = 8
+SAVED_TOLERANCE = 1e-5
+"""Largest difference of a logit between a model and itself, saved and opened again."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,26 @@ class Candidate:
 
 
 Splits: TypeAlias = Mapping[str, Examples]
+
+
+def saved(
+    name: str, model: PreTrainedModel, given: Candidate, splits: Splits, folder: Path, notes: Mapping[str, Any]
+) -> Candidate:
+    """``model``, made from ``given``, written to ``folder`` and read again: what goes on is what was written.
+
+    Raises ``GateError`` where the one that is read answers otherwise than the one that was written.
+    """
+    task, tokenizer = given.predictor.task, given.predictor.tokenizer
+    runtime = save_model(model, tokenizer, folder)
+    opened = open_model(task.auto_model, folder)
+    forward = torch_forward(opened.model)
+    source, symbols = splits["validation"].source, Symbols.of(tokenizer)
+    batch = task.collate(source.rows[:COMPARED_ROWS], source.keys[:COMPARED_ROWS], symbols)
+    written, read = (one(batch.inputs)["logits"] for one in (torch_forward(model), forward))
+    if opened.new or not torch.allclose(written, read, atol=SAVED_TOLERANCE):
+        error = float((written - read).abs().max())
+        raise GateError(f"{name}: the saved model's logits differ by up to {error:.1e} from those of the one in memory")
+    return Candidate(name, TaskPredictor(task, tokenizer, forward), folder, runtime, opened.model, notes)
 
 
 def asked(row: Encoded, task: AnyTask) -> tuple[list[int], list[int]]:

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lathe.compress.candidate import Candidate, Splits, asked, flat_positions, logits_of
+from lathe.compress.candidate import Candidate, Splits, asked, flat_positions, logits_of, saved
 from lathe.compress.student import AnyStudent, Base, Layers, check_same_tokens
 from lathe.core import checkpoint
 from lathe.core.batches import EncodedRows, StepSize, refuse_sizes
@@ -23,7 +23,7 @@ from lathe.core.recipe import recipe
 from lathe.core.report import progress, say
 from lathe.core.types import IGNORE, Batch, Encoded, Forward, Part, Symbols
 from lathe.core.work import Work
-from lathe.models.pretrained import longest_input, open_model, save_model
+from lathe.models.pretrained import longest_input
 from lathe.runtimes.eager import torch_forward
 from lathe.tasks import AnyTask
 from lathe.tasks.training import TaskTrain, selection_of, train_on
@@ -74,11 +74,11 @@ class Distill:
         if self.alpha == 0 and all(gold == IGNORE for gold in golds):
             raise RecipeError("alpha: 0 learns from gold answers only, and data.train has none")
 
-    def __call__(self, given: Candidate, splits: Splits, work: Work, folder: Path) -> Candidate:
-        """``given`` teaches; the student with the best validation score is saved in ``folder``."""
-        task, tokenizer, teacher = given.predictor.task, given.predictor.tokenizer, given.predictor.forward
+    def __call__(self, given: Candidate, teacher: Candidate, splits: Splits, work: Work, folder: Path) -> Candidate:
+        """A student, made from ``given`` or new, learns; that with the best validation score is saved in ``folder``."""
+        task, tokenizer = given.predictor.task, given.predictor.tokenizer
         source = splits["train"].source
-        targets = soft_targets(teacher, source, task, Symbols.of(tokenizer), work.path / "soft")
+        targets = soft_targets(teacher.predictor.forward, source, task, Symbols.of(tokenizer), work.path / "soft")
         student = self.student.make(given.folder, task, tokenizer, self.train.seed)
         say(f"student: {student.config.model_type}, {student.num_parameters():,} parameters")
         config = settled(self.train, work)
@@ -89,10 +89,7 @@ class Distill:
             objective, EncodedRows(rows, source.keys), student, learning, splits["validation"], config, work
         )
         restore_best(work, student)
-        runtime = save_model(student, tokenizer, folder)
-        saved = open_model(task.auto_model, folder).model  # what is measured and goes on is what was written
-        predictor = TaskPredictor(task, tokenizer, torch_forward(saved))
-        return Candidate("distill", predictor, folder, runtime, saved, notes)
+        return saved("distill", student, given, splits, folder, notes)
 
 
 @dataclass(frozen=True)

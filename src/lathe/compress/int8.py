@@ -35,7 +35,7 @@ class Int8:
         """What can be known to be wrong before a model is loaded."""
         onnx.require()
 
-    def __call__(self, given: Candidate, splits: Splits, work: Work, folder: Path) -> Candidate:
+    def __call__(self, given: Candidate, teacher: Candidate, splits: Splits, work: Work, folder: Path) -> Candidate:
         """Write the int8 graph into ``folder``. Raises ``GateError`` where the float32 graph differs from torch."""
         if given.model is None:
             raise LatheError(f"{given.name}: is no torch model, so it cannot be exported")

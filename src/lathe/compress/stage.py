@@ -9,6 +9,7 @@ from pydantic import Field
 from lathe.compress.candidate import Candidate, Splits
 from lathe.compress.distill import Distill
 from lathe.compress.int8 import Int8
+from lathe.compress.prune import Prune
 from lathe.compress.report import is_labelled, measure_candidate, report
 from lathe.core import runtime
 from lathe.core.bundle import Bundle, DataUse, Manifest, Runtime
@@ -25,13 +26,13 @@ from lathe.runtimes.eager import torch_forward
 from lathe.tasks import AnyTask, Classify, Tag
 from lathe.tasks.examples import encode, hold_out, use_of
 
-AnyStep = Annotated[Distill | Int8, Field(discriminator="kind")]
+AnyStep = Annotated[Prune | Distill | Int8, Field(discriminator="kind")]
 
 
 @recipe
 class Data:
     train: Path | None = None
-    """Rows to distil on, with labels or without: the teacher answers for those that have none."""
+    """Rows to distil on, with labels or without: the teacher answers for those that have none. Pruning asks labels."""
     validation: Path | None = None
     """Labelled rows that select and measure; a share of labelled training rows is held out where not given."""
     test: Path | None = None
@@ -45,7 +46,7 @@ class Data:
 @recipe
 class Recipe:
     base: Path
-    """Bundle of the model to compress; a distilled model learns from it."""
+    """Bundle of the model to compress; a distilled model learns from it, whatever steps come before."""
     data: Data
     """The rows."""
     steps: tuple[AnyStep, ...] = Field((Distill(), Int8()), min_length=1)
@@ -75,11 +76,12 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     splits, used = _read(recipe.data, task, tokenizer, work)
     for step in recipe.steps:
         step.check(base.path, tokenizer, splits, task)
-    measured = [measure_candidate(_teacher(base, task, tokenizer), splits)]
+    teacher = _teacher(base, task, tokenizer)
+    measured = [measure_candidate(teacher, splits)]
     for number, step in enumerate(recipe.steps, 1):
         folder = work.result if number == len(recipe.steps) else work.path / step.kind
         folder.mkdir(exist_ok=True)
-        measured.append(measure_candidate(step(measured[-1].candidate, splits, work, folder), splits))
+        measured.append(measure_candidate(step(measured[-1].candidate, teacher, splits, work, folder), splits))
     scores, change = report(measured, splits)
     _check_drop(recipe.max_drop, task, change)
     made = measured[-1].candidate.runtime

@@ -6,19 +6,18 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
-from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from lathe.core.errors import RecipeError
 from lathe.core.recipe import recipe
-from lathe.models import AnyModel, Bert
+from lathe.models import AnyModel, Bert, shapes
 from lathe.models.pretrained import new_model, open_config, open_model, open_tokenizer
 from lathe.tasks import AnyTask
 
 
 @recipe
 class Layers:
-    """The teacher itself with some of its layers, evenly spaced, first and last included (after Sanh et al., 2019)."""
+    """The given model with some of its layers, evenly spaced, first and last included (after Sanh et al., 2019)."""
 
     kind: Literal["layers"] = "layers"
     layers: int | None = Field(None, ge=1)
@@ -30,8 +29,25 @@ class Layers:
             raise RecipeError(f"student.layers: {self.layers} is more than the teacher has ({found.num_hidden_layers})")
         return found
 
-    def make(self, teacher: Path, task: AnyTask, tokenizer: Any, seed: int) -> PreTrainedModel:
-        return keep_layers(open_model(task.auto_model, teacher).model, self.layers)
+    def make(self, given: Path, task: AnyTask, tokenizer: Any, seed: int) -> PreTrainedModel:
+        model = open_model(task.auto_model, given).model
+        found = model.config.num_hidden_layers
+        if self.layers is not None and self.layers > found:
+            raise RecipeError(f"student.layers: {self.layers} is more than the step before has left ({found})")
+        return keep_layers(model, self.layers)
+
+
+@recipe
+class Given:
+    """The model that the step before has made smaller: it learns again what it lost."""
+
+    kind: Literal["given"] = "given"
+
+    def config(self, teacher: Path, tokenizer: Any) -> PretrainedConfig:
+        return open_config(teacher)
+
+    def make(self, given: Path, task: AnyTask, tokenizer: Any, seed: int) -> PreTrainedModel:
+        return open_model(task.auto_model, given).model
 
 
 @recipe
@@ -45,7 +61,7 @@ class Base:
     def config(self, teacher: Path, tokenizer: Any) -> PretrainedConfig:
         return open_config(self.path)
 
-    def make(self, teacher: Path, task: AnyTask, tokenizer: Any, seed: int) -> PreTrainedModel:
+    def make(self, given: Path, task: AnyTask, tokenizer: Any, seed: int) -> PreTrainedModel:
         return open_model(task.auto_model, self.path, task.outputs, seed).model
 
 
@@ -60,31 +76,20 @@ class New:
     def config(self, teacher: Path, tokenizer: Any) -> PretrainedConfig:
         return self.model.config(tokenizer)
 
-    def make(self, teacher: Path, task: AnyTask, tokenizer: Any, seed: int) -> PreTrainedModel:
-        config = self.config(teacher, tokenizer)
+    def make(self, given: Path, task: AnyTask, tokenizer: Any, seed: int) -> PreTrainedModel:
+        config = self.config(given, tokenizer)
         config.id2label = dict(enumerate(task.outputs))
         config.label2id = {name: index for index, name in enumerate(task.outputs)}
         return new_model(task.auto_model, config, seed)
 
 
-AnyStudent = Annotated[Layers | Base | New, Field(discriminator="kind")]
+AnyStudent = Annotated[Layers | Given | Base | New, Field(discriminator="kind")]
 
 
 def keep_layers(model: PreTrainedModel, count: int | None) -> PreTrainedModel:
     """``model`` with ``count`` of its layers (half of them for None), in place; its configuration says so."""
     total = model.config.num_hidden_layers
-    count = count or max(1, total // 2)
-    name, stack = _layer_stack(model)
-    chosen = evenly_spaced(total, count)
-    kept = nn.ModuleList(stack[i] for i in chosen)
-    for index, layer in enumerate(kept):
-        for module in layer.modules():
-            if hasattr(module, "layer_idx"):
-                module.layer_idx = index  # type: ignore[assignment]
-    model.set_submodule(name, kept)
-    model.config.num_hidden_layers = count
-    if getattr(model.config, "layer_types", None):
-        model.config.layer_types = [model.config.layer_types[i] for i in chosen]
+    shapes.keep_layers(model, evenly_spaced(total, count or max(1, total // 2)))
     return model
 
 
@@ -107,15 +112,3 @@ def check_same_tokens(teacher: Any, student: Path, texts: Sequence[str]) -> None
     own, theirs = (tokenizer(list(texts), split_special_tokens=True)["input_ids"] for tokenizer in (teacher, other))
     if text := next((text for text, a, b in zip(texts, own, theirs, strict=True) if a != b), None):
         raise RecipeError(f"student.path: {student}: cuts {text[:80]!r} into other tokens than the teacher; {way}")
-
-
-def _layer_stack(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
-    total = model.config.num_hidden_layers
-    stacks = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == total]
-    outer = [(name, m) for name, m in stacks if not any(name.startswith(f"{other}.") for other, _ in stacks)]
-    if len(outer) != 1:
-        raise RecipeError(
-            f"student.kind: models of type {model.config.model_type!r} have no single stack of layers to choose from; "
-            "take student.kind=base or new"
-        )
-    return outer[0]

@@ -26,6 +26,7 @@ from lathe.core.errors import BundleError, LatheError
 from lathe.core.fit import plain
 from lathe.core.keyed import scalar_seed
 from lathe.core.runtime import MANY_BYTES, device
+from lathe.models.shapes import described, opener, reshape
 
 KEPT_BYTES = 136
 """What a layer keeps for the backward pass, for each token and each number of its width: 34 float32."""
@@ -153,7 +154,7 @@ def open_model(
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        model, about = auto_model.from_pretrained(
+        model, about = opener(auto_model, config).from_pretrained(
             folder,
             config=config,
             local_files_only=True,
@@ -229,7 +230,10 @@ def language_model_class(folder: Path) -> Any:
 def new_model(auto_model: Any, config: PretrainedConfig, seed: int) -> PreTrainedModel:
     """Fresh weights, drawn from ``seed`` alone."""
     torch.manual_seed(scalar_seed("weights", seed))
-    return _placed(auto_model.from_config(config))
+    model = auto_model.from_config(config)
+    if (shape := described(config)) is not None:
+        reshape(model, shape)
+    return _placed(model)
 
 
 def training_bytes(folder: Path, rows: int) -> int:
