@@ -124,13 +124,13 @@ def test_what_did_not_fit_into_the_model_is_counted(classifier, tmp_path):
 
 def test_a_signal_ends_it_with_nothing_written(classifier, tmp_path, monkeypatch):
     data = write(tmp_path / "rows.jsonl", [{"text": "good"}, {"text": 1}] * 3)
-    answer = answers._answered
+    answer = answers._asked
 
     def interrupted(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
         return answer(*arguments)
 
-    monkeypatch.setattr(answers, "_answered", interrupted)
+    monkeypatch.setattr(answers, "_asked", interrupted)
     with pytest.raises(Stopped, match="stopped after 6 rows") as stopped:
         run(Recipe(bundle=classifier, data=Data(file=data)), tmp_path / "out.jsonl")
     assert stopped.value.exit_code == 143

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -18,12 +19,16 @@ from lathe.core.errors import BundleError, DataError, Stopped
 from lathe.core.report import progress, say
 from lathe.core.runtime import stop_flag
 
-CHUNK_ROWS = 512  # in memory at a time
+CHUNK_ROWS = 512  # asked at a time
+CHUNKS_AHEAD = 1  # asked while others are being answered
 LOOK_AHEAD = 1000  # rows whose keys make up the columns
 STDIN = Path("/dev/stdin")
 
-Answer = Callable[[list[dict[str, Any]]], Sequence[Any]]
-"""One JSON value for each row; a ``RowError`` in its place sends the row to quarantine."""
+Answers = Callable[[], Sequence[Any]]
+"""Waits for one JSON value for each row that was asked; a ``RowError`` in its place sends the row to quarantine."""
+
+Ask = Callable[[list[dict[str, Any]]], Answers]
+"""Begins with the answers to some rows; the next rows are asked while these are being answered."""
 
 
 @dataclass
@@ -85,16 +90,24 @@ def open_rows(
     return Reader(path, chain(head, records), shape, found, answer)
 
 
-def answer_rows(reader: Reader, answer: Answer, out: Path | None, quarantine: Path | None, label: str) -> Tally:
+class _Asked(NamedTuple):
+    """Rows that are being answered."""
+
+    records: list[Record]
+    answers: Answers
+    read: int  # how many there were, with those that could not be
+
+
+def answer_rows(reader: Reader, ask: Ask, out: Path | None, quarantine: Path | None, label: str) -> Tally:
     """Answer every row; ``out`` is a JSONL file, or nothing for standard output."""
     tally = Tally()
     with ExitStack() as stack:
         answers = stack.enter_context(whole_file(out)) if out else sys.stdout
         reject = stack.enter_context(_rejects(quarantine))
         stop, meter = stack.enter_context(stop_flag()), stack.enter_context(progress(label))
-        for chunk in _chunks(reader.records):
-            answers.writelines(_answered(chunk, reader, answer, tally, reject))
-            meter.advance(len(chunk))
+        for asked in _ahead(_asked(chunk, reader, ask, tally, reject) for chunk in _chunks(reader.records)):
+            answers.writelines(_told(asked, reader, tally, reject))
+            meter.advance(asked.read)
             if stop.signum:
                 raise Stopped(f"stopped after {meter.done:,} rows; {out or 'the rest'} is not written", stop.signum)
         if not tally.answered:
@@ -111,33 +124,46 @@ def json_line(row: Mapping[str, Any]) -> str:
         return json.dumps(_finite(row), ensure_ascii=False, default=str) + "\n"
 
 
-def _answered(
-    chunk: list[Record | Bad], reader: Reader, answer: Answer, tally: Tally, reject: Callable[[Bad], None]
-) -> Iterator[str]:
-    """The lines of the output for some records; those that cannot be read or answered are rejected."""
-
-    def drop(bad: Bad) -> None:
-        reject(bad)
-        tally.quarantined += 1
-        tally.first = (tally.first + [bad])[:3]
-
+def _asked(chunk: list[Record | Bad], reader: Reader, ask: Ask, tally: Tally, reject: Callable[[Bad], None]) -> _Asked:
+    """Begin with the answers to some records; those that cannot be read are rejected."""
     kept: list[Record] = []
     rows: list[dict[str, Any]] = []
     for record in chunk:
         if isinstance(record, Bad):
-            drop(record)
+            _drop(record, tally, reject)
             continue
         try:
             rows.append(reader.read(record))
             kept.append(record)
         except RowError as error:
-            drop(error.at(reader.path, record.line))
-    for record, value in zip(kept, answer(rows), strict=True):
+            _drop(error.at(reader.path, record.line), tally, reject)
+    return _Asked(kept, ask(rows), len(chunk))
+
+
+def _told(asked: _Asked, reader: Reader, tally: Tally, reject: Callable[[Bad], None]) -> Iterator[str]:
+    """The lines of the output for some records; those that cannot be answered are rejected."""
+    for record, value in zip(asked.records, asked.answers(), strict=True):
         if isinstance(value, RowError):
-            drop(value.at(reader.path, record.line))
+            _drop(value.at(reader.path, record.line), tally, reject)
         else:
             tally.answered += 1
             yield json_line(record.row | {reader.answer: value})
+
+
+def _drop(bad: Bad, tally: Tally, reject: Callable[[Bad], None]) -> None:
+    reject(bad)
+    tally.quarantined += 1
+    tally.first = (tally.first + [bad])[:3]
+
+
+def _ahead(chunks: Iterator[_Asked]) -> Iterator[_Asked]:
+    """The same, each after the next ones have been asked."""
+    waiting: deque[_Asked] = deque()
+    for chunk in chunks:
+        waiting.append(chunk)
+        if len(waiting) > CHUNKS_AHEAD:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def _refuse(path: Path, tally: Tally) -> None:

@@ -37,11 +37,19 @@ class TaskPredictor:
 
     def __call__(self, rows: Sequence[Row | str]) -> list[Prediction]:
         """Raises ``DataError`` naming the first row (0-based) that cannot be read."""
+        return self.predict(self.encode(rows))
+
+    def encode(self, rows: Sequence[Row | str]) -> list[Encoded]:
+        """Rows as the model reads them. Raises ``DataError`` as above."""
         if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Sequence):
             raise DataError(f"give a list of rows, not {type(rows).__name__}: model([...])")
         with self._lock:
             encoded: list[Encoded] = self.task.encode(list(read_rows_like(rows, self.task.unlabelled)), self.tokenizer)
-        return self.predict(encoded)
+        return encoded
+
+    def sizes(self, encoded: Sequence[Encoded]) -> list[int]:
+        """Tokens of each row, in all its pieces."""
+        return [int(lengths_of(pieces_of(row)).sum()) for row in encoded]
 
     def predict(self, encoded: Sequence[Encoded]) -> list[Prediction]:
         """Predictions for rows that are encoded already."""

@@ -3,7 +3,7 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -107,7 +107,10 @@ class _Answers:
     tokens: int = 0
     seconds: float = 0.0
 
-    def __call__(self, rows: list[dict[str, Any]]) -> list[Any]:
+    def __call__(self, rows: list[dict[str, Any]]) -> Callable[[], list[Any]]:
+        return lambda: self._answered(rows)
+
+    def _answered(self, rows: list[dict[str, Any]]) -> list[Any]:
         started_s = time.perf_counter()
         read: list[Prompt | RowError] = [self._read(row["text"]) for row in rows]
         prompts = [prompt for prompt in read if isinstance(prompt, Prompt)]

@@ -29,6 +29,10 @@ class TextScorer(TaskPredictor):
 
     model: LanguageModel = field(kw_only=True)
 
+    def sizes(self, encoded: Sequence[Encoded]) -> list[int]:
+        """Characters: how many units they are is known to the model alone."""
+        return [len(row["text"]) for row in encoded]
+
     def predict(self, encoded: Sequence[Encoded]) -> list[Prediction]:
         texts = [row["text"] for row in encoded]
         return [

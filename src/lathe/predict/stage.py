@@ -1,5 +1,6 @@
 """Prediction: a file of rows in, the same rows with their answers out, in order, with flat memory."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -7,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from lathe.core.answers import Tally, answer_rows, open_rows, quarantine_of, refuse_place
+from lathe.core.batching import Batcher
 from lathe.core.bundle import Bundle
 from lathe.core.data import Columns
 from lathe.core.errors import RecipeError
@@ -46,15 +48,20 @@ class Recipe:
 
 @dataclass
 class _Answers:
-    """A model's answers as JSON, and how many tokens did not fit into it on the way."""
+    """A model's answers as JSON, and how many tokens did not fit into it on the way.
+
+    While the model answers some rows, the next ones are read and tokenized.
+    """
 
     model: TaskPredictor
+    batcher: Batcher
     truncated: int = 0
 
-    def __call__(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def __call__(self, rows: list[dict[str, Any]]) -> Callable[[], list[dict[str, Any]]]:
         encoded = self.model.task.encode(rows, self.model.tokenizer)
         self.truncated += sum(row.get("truncated", 0) for row in encoded)
-        return [prediction.to_json() for prediction in self.model.predict(encoded)]
+        answers = self.batcher.submit(self.model.predict, encoded, self.model.sizes(encoded))
+        return lambda: [prediction.to_json() for prediction in answers.result()]
 
 
 def run(recipe: Recipe, out: Path | None = None) -> Told:
@@ -67,8 +74,10 @@ def run(recipe: Recipe, out: Path | None = None) -> Told:
         raise RecipeError(f"top_k: {recipe.bundle} fills no masks, it answers by {asked.kind}")
     reader = open_rows(data.file, data.stdin, asked.unlabelled, data.columns, ANSWER)
     model = load(recipe.bundle, recipe.precision)
-    answers = _Answers(replace(model, task=replace(model.task, top_k=recipe.top_k)) if recipe.top_k else model)
-    tally = answer_rows(reader, answers, out, quarantine, "predicting")
+    model = replace(model, task=replace(model.task, top_k=recipe.top_k)) if recipe.top_k else model
+    with Batcher(model.tokens_per_batch) as batcher:
+        answers = _Answers(model, batcher)
+        tally = answer_rows(reader, answers, out, quarantine, "predicting")
     return _tell(out, quarantine, tally, answers.truncated)
 
 
