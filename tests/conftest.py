@@ -101,6 +101,12 @@ def tiny() -> tuple[Callable[[], BertConfig], Callable[[], PreTrainedTokenizerFa
     return tiny_bert, tiny_tokenizer
 
 
+@pytest.fixture(scope="session")
+def tiny_all() -> tuple[Callable[[], PreTrainedTokenizerFast], Callable[[], BertConfig], Callable[[], GPT2Config]]:
+    """The same, and a decoder."""
+    return tiny_tokenizer, tiny_bert, tiny_gpt2
+
+
 @pytest.fixture
 def classifier(tmp_path: Path, tokenizer: PreTrainedTokenizerFast, bert_config: BertConfig) -> Path:
     """A sealed model with random weights that tells ``bad`` from ``good``."""

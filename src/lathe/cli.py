@@ -129,6 +129,8 @@ def _recipe(call: Call, schema: Any) -> Any:
         values = read_toml(Path(positional.pop(0)))
         if (wanted := values.pop("verb", call.verb)) != call.verb:
             raise RecipeError(f"{call.positional[0]}: this recipe is for `lathe {wanted}`, not `lathe {call.verb}`")
+    named = [one for one in call.assignments if verb.named and _is_named_folder(one, schema)]
+    positional += named
     fields = [name.removesuffix("...") for name in verb.positional]
     if verb.positional and verb.positional[-1].endswith("...") and len(positional) >= len(fields):
         positional[len(fields) - 1 :] = [positional[len(fields) - 1 :]]  # the last takes all the others
@@ -137,7 +139,13 @@ def _recipe(call: Call, schema: Any) -> Any:
         raise RecipeError(f"{positional[len(fields)]!r}: `lathe {call.verb}` {takes}; options are written name=value")
     for name, value in zip(fields, positional, strict=False):
         assign(values, name, value)
-    return parse(schema, override(values, call.assignments))
+    return parse(schema, override(values, [one for one in call.assignments if one not in named]))
+
+
+def _is_named_folder(assignment: str, schema: Any) -> bool:
+    """Whether NAME=FOLDER gives a folder a name, and is no option."""
+    name, _, folder = assignment.partition("=")
+    return name.partition(".")[0] not in schema.__dataclass_fields__ and Path(folder).is_dir()
 
 
 def _show(call: Call, result: Any, seconds: float) -> None:

@@ -10,6 +10,7 @@ class Verb(NamedTuple):
     purpose: str
     positional: tuple[str, ...] = ()  # options that may be given without their name; the last may repeat: "x..."
     out: str = "required"  # -o: "required", "optional", a default folder, or "" where the verb writes nothing
+    named: bool = False  # whether what may repeat may be NAME=FOLDER, too, where NAME is no option
     together: bool = False  # whether torchrun may start it in several processes
 
 
@@ -51,7 +52,7 @@ VERBS = {
     "generate": Verb(
         "lathe.generate", "go on from a prompt, or answer it; or every row of a file", ("bundle", "prompt"), "optional"
     ),
-    "serve": Verb("lathe.serve", "serve a model over HTTP", ("bundle",), ""),
+    "serve": Verb("lathe.serve", "serve models over HTTP", ("bundle...",), "", named=True),
     "check": Verb(
         "lathe.inspect.check", "look at a data file or a recipe before anything is trained", ("data.file",), ""
     ),

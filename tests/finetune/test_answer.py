@@ -19,7 +19,7 @@ from lathe.inspect.check import Recipe as Check
 from lathe.inspect.check import run as check
 from lathe.models.pretrained import new_model, save_model
 from lathe.serve.app import build_app
-from lathe.serve.limits import About
+from lathe.serve.served import Models, Served
 
 ROWS = [
     {"id": 1, "context": "a great film in Paris", "question": "in",
@@ -70,7 +70,7 @@ def test_a_reader_learns_finds_its_threshold_and_is_the_same_when_opened(finetun
     context = slice(3, -1)  # [CLS] in [SEP] a great film in Paris [SEP]
     assert (out.start_logits[0, context].argmax(), out.end_logits[0, context].argmax()) == (4, 4)
 
-    client = TestClient(build_app(model, About("reader", "answer", ())))
+    client = TestClient(build_app(Models([Served("demo", "1", model)])), "http://localhost")
     reply = client.post("/predict", json={"rows": asked[:3]})
     assert [one["text"] for one in reply.json()["predictions"]] == ["Paris", "北京", ""]
     assert client.post("/predict", json={"rows": [{"text": "good"}]}).status_code == 422

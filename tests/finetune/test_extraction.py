@@ -15,8 +15,8 @@ from lathe.finetune import Recipe, run
 from lathe.inspect import check
 from lathe.models.pretrained import new_model, save_model
 from lathe.serve.app import build_app
-from lathe.serve.limits import About
 from lathe.serve.schema import Answer
+from lathe.serve.served import Models, Served
 
 
 def place(text, word, **named):
@@ -91,8 +91,7 @@ def test_it_learns_its_rows_and_is_the_same_evaluated_predicted_and_served(made,
     scores = json.loads((tmp_path / "report/scores.json").read_text("utf-8"))
     assert {report["f1"] for report in scores["by_label"].values()} == {1}
 
-    about = About("demo@1", bundle.manifest.task["kind"], (), model.task.unlabelled)
-    with TestClient(build_app(model, about)) as client:
+    with TestClient(build_app(Models([Served("demo", "1", model)])), "http://localhost") as client:
         reply = client.post("/predict", json={"rows": asked})
         refused = client.post("/predict", json={"rows": [{"context": "a", "question": "b"}]})
     assert rounded(reply.json()["predictions"]) == rounded(answers)

@@ -14,8 +14,8 @@ from lathe.core.recipe import parse
 from lathe.finetune import Recipe, run
 from lathe.models.pretrained import new_model, open_config, save_model
 from lathe.serve.app import build_app
-from lathe.serve.limits import About
 from lathe.serve.schema import Answer
+from lathe.serve.served import Models, Served
 
 TEXTS = ["good film", "bad plot", "影片很好", "awful", "a great film in Paris is not bad at all", "很坏"]
 GOOD = [True, False, True, False, True, False]
@@ -79,8 +79,7 @@ def test_it_learns_its_rows_and_is_the_same_evaluated_predicted_and_served(made,
     lines = [json.loads(line) for line in (tmp_path / "report/predictions.jsonl").read_text("utf-8").splitlines()]
     assert rounded([line["prediction"] for line in lines[:6]]) == rounded(answers)
 
-    about = About("demo@1", task["kind"], (), model.task.unlabelled)
-    with TestClient(build_app(model, about)) as client:
+    with TestClient(build_app(Models([Served("demo", "1", model)])), "http://localhost") as client:
         reply = client.post("/predict", json={"rows": asked})
         refused = client.post("/predict", json={"rows": [{"tokens": ["a"]}]})
     assert reply.json()["predictions"] == answers

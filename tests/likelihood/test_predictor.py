@@ -11,15 +11,14 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedT
 
 from lathe import load
 from lathe.cli import main
-from lathe.core.bundle import Bundle, Manifest, seal
+from lathe.core.bundle import Manifest, seal
 from lathe.core.errors import BundleError, DataError
 from lathe.likelihood import open_language_model
 from lathe.likelihood.fill import _text
-from lathe.loader import asked_of
 from lathe.models.pretrained import new_model, save_model
 from lathe.serve.app import build_app
-from lathe.serve.limits import About
 from lathe.serve.schema import Answer
+from lathe.serve.served import Models, Served
 
 
 def bundle(folder, auto_model, config, tokenizer):
@@ -125,8 +124,8 @@ def test_top_k_is_refused_where_nothing_is_filled(causal, tmp_path, capsys):
 @pytest.mark.parametrize("kind", ["masked", "causal"])
 def test_both_answer_over_http_as_in_python(kind, request):
     folder = request.getfixturevalue(kind)
-    model, asked = load(folder), asked_of(Bundle.open(folder))
-    with TestClient(build_app(model, About("demo@1", asked.kind, (), asked.unlabelled))) as client:
+    model = load(folder)
+    with TestClient(build_app(Models([Served("demo", "1", model)])), "http://localhost") as client:
         reply = client.post("/predict", json={"rows": TEXTS[:1]})
         refused = client.post("/predict", json={"rows": [{"text": "a", "text_pair": "b"}]})
     Answer.model_validate(reply.json())

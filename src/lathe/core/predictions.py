@@ -179,6 +179,7 @@ class Filling:
 
     text: str
     score: float  # its probability
+    token: int | None = None  # its number in the vocabulary, which the JSON form leaves out
 
     def to_json(self) -> Json:
         return {"text": self.text, "score": self.score}

@@ -1,6 +1,6 @@
 """Text from causal and sequence-to-sequence models."""
 
-from lathe.generation.forward import writing_forward
+from lathe.generation.forward import WritingForward, prompt_of
 from lathe.generation.generator import Generator, Prompt, load_generator, refuse_silent
 from lathe.generation.options import AnyDecoding, Beam, Generation, Greedy, Sample
 from lathe.generation.writing import Generated, Write, text_of
@@ -15,8 +15,9 @@ __all__ = [
     "Prompt",
     "Sample",
     "Write",
+    "WritingForward",
     "load_generator",
+    "prompt_of",
     "refuse_silent",
     "text_of",
-    "writing_forward",
 ]

@@ -1,36 +1,38 @@
 """A model that writes, as the runtime of a task: prompts in, the tokens of their answers out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lathe.core.keyed import word
-from lathe.core.types import Forward
 from lathe.generation.generator import Generator, Prompt
 from lathe.generation.options import Generation
 
 
-def writing_forward(generator: Generator, options: Generation) -> Forward:
-    """The model as a function from prompts [B, T] to ``sequences`` [B, S], of which ``lengths`` [B] tokens are answers.
+@dataclass(frozen=True)
+class WritingForward:
+    """A function from prompts [B, T] to ``sequences`` [B, S], of which ``lengths`` [B] tokens are answers.
 
-    It may be called while the same model is being trained. A prompt leaves room for ``options.max_new_tokens``, or its
-    answer is as long as there is room.
+    It may be called while the same model is being trained.
     """
 
-    def forward(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    generator: Generator
+    options: Generation
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         rows = zip(inputs["input_ids"], inputs["attention_mask"].bool(), strict=True)
-        prompts = [_prompt(tuple(row[mask].tolist()), generator, options) for row, mask in rows]
-        answers = generator.tokens(prompts, options)
+        prompts = [prompt_of(row[mask].tolist(), self.generator, self.options) for row, mask in rows]
+        answers = self.generator.tokens(prompts, self.options)
         lengths = torch.tensor([len(answer) for answer in answers])
         sequences = torch.zeros(len(answers), int(lengths.max()), dtype=torch.long)
         for row, answer in enumerate(answers):
             sequences[row, : len(answer)] = torch.tensor(answer, dtype=torch.long)
         return {"sequences": sequences, "lengths": lengths}
 
-    return forward
 
-
-def _prompt(ids: tuple[int, ...], generator: Generator, options: Generation) -> Prompt:
+def prompt_of(ids: Sequence[int], generator: Generator, options: Generation) -> Prompt:
+    """Tokens as a prompt: it leaves room for ``options.max_new_tokens``, or its answer is as long as there is room."""
     room = generator.longest - (1 if generator.has_encoder else len(ids))
-    return Prompt(ids, word(" ".join(map(str, ids))), min(room, options.max_new_tokens))
+    return Prompt(tuple(ids), word(" ".join(map(str, ids))), min(room, options.max_new_tokens))

@@ -82,7 +82,7 @@ class Fill:
         told[:, tokenizer.all_special_ids] = 0.0
         values, ids = told.topk(min(self.top_k, told.shape[1]))  # [masks, k]
         fillings = iter(
-            tuple(Filling(_text(token, tokenizer), score) for token, score in zip(*mask, strict=True))
+            tuple(Filling(_text(token, tokenizer), score, token) for token, score in zip(*mask, strict=True))
             for mask in zip(ids.tolist(), values.tolist(), strict=True)
         )
         answers = []

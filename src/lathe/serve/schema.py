@@ -1,15 +1,23 @@
 """The wire format: what a request and its answers look like, for OpenAPI and for checking."""
 
-from typing import Literal
+from collections.abc import Sequence
+from functools import cache, reduce
+from operator import or_
+from types import GenericAlias
+from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from lathe.generation import AnyDecoding
 
 
-class _Object(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class Object(BaseModel):
+    """Names that nobody knows are refused, and so is what is no number."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class TextRow(_Object):
+class TextRow(Object):
     text: str = Field(description="The text to answer.", examples=["a great film"])
 
 
@@ -22,34 +30,34 @@ class ChoicesRow(TextRow):
     choices: list[str] = Field(description="Of these one is chosen.", min_length=2)
 
 
-class CandidatesRow(_Object):
+class CandidatesRow(Object):
     query: str = Field(description="What is searched for.")
     candidates: list[str] = Field(description="What is to be put in order.", min_length=1)
 
 
-class HistoryRow(_Object):
+class HistoryRow(Object):
     history: list[str] = Field(description="What was taken, in order.", min_length=1)
 
 
-class TokensRow(_Object):
+class TokensRow(Object):
     tokens: list[str] = Field(description="The text as tokens; the answer then has one tag for each.", min_length=1)
 
 
-class Turn(_Object):
+class Turn(Object):
     role: Literal["system", "user", "assistant", "tool"]
     content: str
 
 
-class MessagesRow(_Object):
+class MessagesRow(Object):
     messages: list[Turn] = Field(description="A conversation; the answer is the assistant's next turn.", min_length=1)
 
 
-class ContextRow(_Object):
+class ContextRow(Object):
     context: str = Field(description="The text that may hold the answer.")
     question: str
 
 
-class Place(_Object):
+class Place(Object):
     start: int = Field(description="First character, from 0, in code points of the text; of tokens, the first token.")
     end: int = Field(description="Last character, exclusive.")
     label: str | None = None
@@ -73,53 +81,57 @@ class EndsOfTokensRow(TokensRow):
     tail: Place
 
 
-class Question(_Object):
-    rows: list[
-        str
-        | TextRow
-        | PairRow
-        | ChoicesRow
-        | CandidatesRow
-        | HistoryRow
-        | TokensRow
-        | EntitiesRow
-        | EntitiesOfTokensRow
-        | EndsRow
-        | EndsOfTokensRow
-        | ContextRow
-        | MessagesRow
-    ] = Field(description="Each row is answered by itself.", min_length=1)
+class QueryRow(Object):
+    query: str = Field(description="What is searched for.")
 
 
-class LabelAnswer(_Object):
+AnyRow = (
+    str
+    | TextRow
+    | PairRow
+    | ChoicesRow
+    | CandidatesRow
+    | QueryRow
+    | HistoryRow
+    | TokensRow
+    | EntitiesRow
+    | EntitiesOfTokensRow
+    | EndsRow
+    | EndsOfTokensRow
+    | ContextRow
+    | MessagesRow
+)
+
+
+class LabelAnswer(Object):
     label: str
     score: float = Field(description="Probability of the label.")
     scores: dict[str, float] = Field(description="Probability of each label.")
 
 
-class LabelsAnswer(_Object):
+class LabelsAnswer(Object):
     labels: list[str]
     scores: dict[str, float] = Field(description="Of each label the probability that it is there.")
 
 
-class NumberAnswer(_Object):
+class NumberAnswer(Object):
     value: float
 
 
-class ChoiceAnswer(_Object):
+class ChoiceAnswer(Object):
     index: int = Field(description="Which of the choices, from 0.")
     score: float = Field(description="Probability of the choice.")
     scores: list[float] = Field(description="Probability of each choice.")
 
 
-class SpanAnswer(_Object):
+class SpanAnswer(Object):
     start: int = Field(description="First character, from 0, in code points of the text as it was sent.")
     end: int = Field(description="Last character, exclusive.")
     label: str
     score: float | None = None
 
 
-class SpansAnswer(_Object):
+class SpansAnswer(Object):
     spans: list[SpanAnswer]
     tags: list[str] | None = None
 
@@ -128,28 +140,28 @@ class FrameAnswer(LabelAnswer, SpansAnswer):
     """An intent and its slots."""
 
 
-class RelationAnswer(_Object):
+class RelationAnswer(Object):
     head: SpanAnswer
     tail: SpanAnswer
     label: str
     score: float | None = Field(None, description="Probability of the relation.")
 
 
-class RelationsAnswer(_Object):
+class RelationsAnswer(Object):
     relations: list[RelationAnswer]
     spans: list[SpanAnswer] | None = Field(None, description="The entities, where the model finds them itself.")
 
 
-class EventAnswer(_Object):
+class EventAnswer(Object):
     trigger: SpanAnswer = Field(description="The word that says that something happens, labelled with the type.")
     arguments: list[SpanAnswer] = Field(description="Who and what take part, labelled with their roles.")
 
 
-class EventsAnswer(_Object):
+class EventsAnswer(Object):
     events: list[EventAnswer]
 
 
-class ContextAnswer(_Object):
+class ContextAnswer(Object):
     text: str = Field(description="Empty where the context has no answer.")
     start: int | None = Field(description="First character, from 0, in code points of the context as it was sent.")
     end: int | None = Field(description="Last character, exclusive.")
@@ -158,66 +170,144 @@ class ContextAnswer(_Object):
     others: list["ContextAnswer"] | None = Field(None, description="The next best.")
 
 
-class TextAnswer(_Object):
+class TextAnswer(Object):
     text: str
     score: float | None = None
 
 
-class VectorAnswer(_Object):
+class VectorAnswer(Object):
     vector: list[float] = Field(description="Of length 1: the product of two is their cosine.")
 
 
-class Ranked(_Object):
+class Ranked(Object):
     id: str = Field(description="The candidate.")
     score: float
 
 
-class RankingAnswer(_Object):
+class RankingAnswer(Object):
     ranking: list[Ranked] = Field(description="The candidates, the best first.")
 
 
-class FillingAnswer(_Object):
+class FillingAnswer(Object):
     text: str = Field(description="A piece that may stand at the mask.")
     score: float = Field(description="Its probability.")
 
 
-class FillingsAnswer(_Object):
+class FillingsAnswer(Object):
     fillings: list[list[FillingAnswer]] = Field(description="For each mask the most likely pieces, the best first.")
 
 
-class LikelyAnswer(_Object):
+class LikelyAnswer(Object):
     log_prob: float = Field(description="Of the text and its end, in nats.")
     perplexity: float = Field(description="A unit; compares only models of the same units.")
     bits_per_byte: float
     units: int = Field(description="Words, pieces or characters that were predicted, and the end.")
 
 
-class Answer(_Object):
+AnyAnswer = (
+    LabelAnswer
+    | LabelsAnswer
+    | NumberAnswer
+    | ChoiceAnswer
+    | SpansAnswer
+    | FrameAnswer
+    | RelationsAnswer
+    | EventsAnswer
+    | ContextAnswer
+    | TextAnswer
+    | VectorAnswer
+    | RankingAnswer
+    | FillingsAnswer
+    | LikelyAnswer
+)
+
+
+class Answer(Object):
     model: str = Field(description="name@version of the model that answered.")
-    predictions: list[
-        LabelAnswer
-        | LabelsAnswer
-        | NumberAnswer
-        | ChoiceAnswer
-        | SpansAnswer
-        | FrameAnswer
-        | RelationsAnswer
-        | EventsAnswer
-        | ContextAnswer
-        | TextAnswer
-        | VectorAnswer
-        | RankingAnswer
-        | FillingsAnswer
-        | LikelyAnswer
-    ] = Field(description="One for each row, in order.")
+    predictions: list[AnyAnswer] = Field(description="One for each row, in order.")
 
 
-class Health(_Object):
-    status: str
+class GenerateOptions(Object):
+    decoding: AnyDecoding | None = Field(None, description="How each token is chosen; the likeliest if not given.")
+    max_new_tokens: int = Field(128, ge=1, description="Most tokens of an answer.")
+    repetition_penalty: float = Field(1.0, gt=0, le=100)
+    no_repeat_ngram_size: int = Field(0, ge=0, le=1000)
+    stop: list[str] = Field([], max_length=16, description="An answer ends before the first of these texts.")
+
+
+class GenerateQuestion(GenerateOptions):
+    model: str | None = Field(None, description="Name of the model, or name@version.")
+    rows: list[str | TextRow] = Field(description="Texts that are gone on with.", min_length=1)
+
+
+class WrittenAnswer(Object):
+    text: str
+    tokens: int
+    end: Literal["end", "stop", "length"] = Field(description="What ended it: the model, a stop text, the room.")
+
+
+class GenerateAnswer(Object):
     model: str
-    task: str
-    labels: list[str]
+    predictions: list[WrittenAnswer]
 
 
-class Problem(_Object):
-    error: str = Field(description="What is wrong, and the way out.")
+class Health(Object):
+    status: str
+
+
+class ProblemAnswer(Object):
+    error: str | dict[str, Any] = Field(description="What is wrong, and the way out; of OpenAI's routes an object.")
+    error_type: str | None = None
+
+
+class Wire(NamedTuple):
+    """What a task takes and gives over HTTP."""
+
+    rows: Sequence[Any]
+    answers: Sequence[Any]
+
+
+_TEXTS = (str, TextRow)
+_TEXT_OR_PAIR = (*_TEXTS, PairRow)
+_TEXT_OR_TOKENS = (*_TEXTS, TokensRow)
+
+WIRES = {
+    "classify": Wire(_TEXT_OR_PAIR, [LabelAnswer]),
+    "multilabel": Wire(_TEXTS, [LabelsAnswer]),
+    "score": Wire(_TEXT_OR_PAIR, [NumberAnswer]),
+    "choose": Wire([ChoicesRow], [ChoiceAnswer]),
+    "tag": Wire(_TEXT_OR_TOKENS, [SpansAnswer]),
+    "intent": Wire(_TEXT_OR_TOKENS, [FrameAnswer]),
+    "relate": Wire([*_TEXT_OR_TOKENS, EntitiesRow, EntitiesOfTokensRow, EndsRow, EndsOfTokensRow], [RelationsAnswer]),
+    "event": Wire(_TEXT_OR_TOKENS, [EventsAnswer]),
+    "answer": Wire([ContextRow], [ContextAnswer]),
+    "transform": Wire(_TEXTS, [TextAnswer]),
+    "chat": Wire([*_TEXTS, MessagesRow], [TextAnswer]),
+    "embed": Wire([*_TEXT_OR_PAIR, QueryRow, CandidatesRow], [VectorAnswer, NumberAnswer, RankingAnswer]),
+    "rank": Wire([CandidatesRow], [RankingAnswer]),
+    "recommend": Wire([HistoryRow], [RankingAnswer]),
+    "fill": Wire(_TEXTS, [FillingsAnswer]),
+    "likelihood": Wire(_TEXTS, [LikelyAnswer]),
+}
+"""Of each member of the union of tasks, and of what language models answer by themselves."""
+
+
+@cache
+def row_of(kind: str) -> Any:
+    return reduce(or_, WIRES[kind].rows)
+
+
+@cache
+def question_of(kind: str) -> type[BaseModel]:
+    """The body of a request to ``/v1/{kind}``."""
+    rows = Field(description="Each row is answered by itself.", min_length=1)
+    model = Field(None, description="Name of the model, or name@version; needed where several have this task.")
+    fields: dict[str, Any] = {"rows": (GenericAlias(list, row_of(kind)), rows), "model": (str | None, model)}
+    return create_model(f"{kind.title()}Question", __base__=Object, **fields)
+
+
+@cache
+def answer_of(kind: str) -> type[BaseModel]:
+    answers = GenericAlias(list, reduce(or_, WIRES[kind].answers))
+    fields: dict[str, Any] = {"model": (str, ...), "predictions": (answers, ...)}
+    return create_model(f"{kind.title()}Answer", __base__=Object, **fields)

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from lathe.core.packing import labelled_rows
 from lathe.core.runtime import Precision
 from lathe.core.types import Forward
-from lathe.generation.forward import writing_forward
+from lathe.generation.forward import WritingForward
 from lathe.generation.generator import Generator
 from lathe.generation.options import Generation
 from lathe.runtimes.eager import torch_forward
@@ -37,7 +37,7 @@ class AnswersAtEnd(Protocol):
 def task_forward(task: Any, model: PreTrainedModel, tokenizer: Any, precision: Precision = "fp32") -> Forward:
     """What ``task.decode`` reads: the outputs of the head, or what the model writes."""
     if isinstance(task, Writes):
-        return writing_forward(Generator(model, tokenizer, precision, task.ends(tokenizer)), task.generation)
+        return WritingForward(Generator(model, tokenizer, precision, task.ends(tokenizer)), task.generation)
     forward = torch_forward(model, precision)
     return _at_end(model, forward) if isinstance(task, AnswersAtEnd) else forward
 

@@ -1,0 +1,284 @@
+"""Between requests and models: what is too much is refused, the rest waits for its turn and for no longer than it may.
+
+Nothing here holds up the event loop: rows are tokenized in threads beside it, models run in threads of their own.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from lathe.core.batching import Batcher, Busy, Late, Run
+from lathe.core.predictions import Prediction
+from lathe.core.runtime import cores
+from lathe.core.types import Encoded, Row
+from lathe.generation import Generated, Generation, Generator, Prompt
+from lathe.serve.limits import Limits
+from lathe.serve.refusals import Problem
+from lathe.serve.served import Answers, Models, Served
+from lathe.serve.visit import Visit, visit_of
+from lathe.serve.web import Request
+
+T = TypeVar("T")
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_KEY_SHARE = 0.5  # of the queue, where there are several keys
+
+
+@dataclass
+class _Allowance:
+    """Rows that a key may still ask: they come back by the second, up to those of a minute."""
+
+    rows: float
+    at_s: float
+
+
+class Desk:
+    """What every dialect asks its models through."""
+
+    def __init__(self, models: Models, limits: Limits, has_keys: bool = False) -> None:
+        self.models, self.limits = models, limits
+        share = _KEY_SHARE if has_keys else 1.0
+        self.batchers = {
+            name: Batcher(_tokens_of(model), limits.waiting_tokens, share) for name, model in models.items()
+        }
+        self._readers = ThreadPoolExecutor(cores(), "reading")
+        self._allowances: dict[str, _Allowance] = {}
+
+    def close(self) -> None:
+        self._readers.shutdown(cancel_futures=True)
+        for batcher in self.batchers.values():
+            batcher.close()
+
+    async def predict(
+        self, request: Request, served: Served, rows: Sequence[Row], predictor: Answers | None = None
+    ) -> list[Prediction]:
+        """The answer to each row; ``predictor`` is the model's own, or one like it with other options."""
+        encoded = await self.encode(request, served, rows, predictor)
+        return await self.answer(request, served, encoded, predictor)
+
+    async def encode(
+        self, request: Request, served: Served, rows: Sequence[Row], predictor: Answers | None = None
+    ) -> list[Encoded]:
+        """Rows as the model reads them, if they are not too much."""
+        self.check(rows)
+        refuse_unused(rows, served)
+        self._allow(visit_of(request), served, len(rows))
+        return await self.read(request, _able(served, predictor).encode, rows)
+
+    async def answer(
+        self, request: Request, served: Served, encoded: Sequence[Encoded], predictor: Answers | None = None
+    ) -> list[Prediction]:
+        """The answers to rows that were read."""
+        able = _able(served, predictor)
+        return await self.run(request, served, able.predict, encoded, able.sizes(encoded))
+
+    async def tokens(
+        self, request: Request, served: Served, texts: Sequence[str], add_special_tokens: bool
+    ) -> list[list[dict[str, Any]]]:
+        """Of each text its tokens; what stands in it is text: the name of a special token, too."""
+        tokenizer = served.tokenizer
+        if tokenizer is None:
+            raise Problem(422, f"{served.title} has no tokenizer of its own")
+        backend = tokenizer.backend_tokenizer
+
+        def read(texts: Sequence[str]) -> list[list[dict[str, Any]]]:
+            with served.lock:
+                backend.no_truncation()
+                backend.no_padding()
+                backend.encode_special_tokens = True
+                return [_tokens(one) for one in backend.encode_batch([*texts], add_special_tokens=add_special_tokens)]
+
+        return await self.read(request, read, texts)
+
+    async def write(
+        self, request: Request, served: Served, prompts: Sequence[Prompt], options: Generation
+    ) -> list[Generated]:
+        """What the model writes after each prompt."""
+        run = _Writing(_generator(served), options)
+        self._allow(visit_of(request), served, len(prompts))
+        return await self.run(request, served, run, prompts, [_size(prompt) for prompt in prompts])
+
+    def stream(
+        self, request: Request, served: Served, prompt: Prompt, options: Generation
+    ) -> AsyncIterator[str | Generated]:
+        """The text as it comes, and the whole at the end; a full queue is refused here, before anything is sent."""
+        visit = visit_of(request)
+        self._allow(visit, served, 1)
+        stream = _Stream(_generator(served), options)
+        future = self._submit(visit, served, stream, [prompt], [_size(prompt)])
+        return stream.told(future, visit)
+
+    async def read(self, request: Request, read: Callable[[Any], T], rows: Any) -> T:
+        """Call what tokenizes, beside the event loop. What it raises is the client's: a row that cannot be read."""
+        reading = asyncio.get_running_loop().run_in_executor(self._readers, read, rows)
+        return await _in_time(request, reading)
+
+    async def run(
+        self, request: Request, served: Served, run: Run, rows: Sequence[Any], sizes: Sequence[int]
+    ) -> list[Any]:
+        """Wait for the answers; whoever leaves, or waits too long, leaves the queue."""
+        future = self._submit(visit_of(request), served, run, rows, sizes)
+        return await _in_time(request, asyncio.wrap_future(future))
+
+    def check(self, rows: Sequence[Any]) -> None:
+        """Refuse what is too large (413) or no Unicode text (422), before it is tokenized."""
+        if len(rows) > self.limits.rows:
+            raise Problem(413, f"{len(rows):,} rows; send at most {self.limits.rows:,} at a time")
+        for number, row in enumerate(rows):
+            self.check_text(row, f"rows[{number}]")
+
+    def check_text(self, value: Any, where: str) -> None:
+        texts = [*strings(value)]
+        size = sum(map(len, texts)) + max(0, len(texts) - 1)
+        if size > self.limits.characters:
+            raise Problem(413, f"{where}: {size:,} characters; at most {self.limits.characters:,} are taken")
+        if any(map(_SURROGATE.search, texts)):
+            raise Problem(422, f"{where}: holds half a surrogate pair; send the whole character")
+
+    def _submit(
+        self, visit: Visit, served: Served, run: Run, rows: Sequence[Any], sizes: Sequence[int]
+    ) -> "Future[list[Any]]":
+        visit.model = served.title
+        try:
+            future = self.batchers[served.name].submit(run, rows, sizes, visit.key, visit.left_s)
+        except Busy as busy:
+            raise Problem(429, str(busy), busy.retry_s) from None
+        visit.rows, visit.tokens = visit.rows + len(rows), visit.tokens + sum(sizes)
+        return future
+
+    def _allow(self, visit: Visit, served: Served, rows: int) -> None:
+        """Refuse (429) what is above the rate that a key may ask."""
+        most = self.limits.key_rows_per_minute
+        if most is None:
+            return
+        now_s = time.monotonic()
+        held = self._allowances.setdefault(visit.key, _Allowance(most, now_s))
+        held.rows, held.at_s = min(most, held.rows + (now_s - held.at_s) * most / 60), now_s
+        if rows > held.rows:
+            way = "ask again later" if rows <= most else "send fewer at a time"
+            raise Problem(429, f"this key may ask {most:,} rows a minute; {way}", (rows - held.rows) * 60 / most)
+        held.rows -= rows
+
+
+@dataclass(frozen=True)
+class _Writing:
+    """Prompts in, answers out: requests with the same options are answered together."""
+
+    generator: Generator
+    options: Generation
+
+    def __call__(self, prompts: Sequence[Any]) -> Sequence[Generated]:
+        return self.generator.answer(prompts, self.options)
+
+
+class _Left(Exception):  # noqa: N818 (raised through the model that writes, to end it)
+    """Nobody reads any more."""
+
+
+class _Stream:
+    """One prompt in, its answer out, and its text piece by piece to the event loop."""
+
+    def __init__(self, generator: Generator, options: Generation) -> None:
+        self.generator, self.options = generator, options
+        self.loop, self.pieces = asyncio.get_running_loop(), asyncio.Queue[str | None]()
+        self.is_read = True
+
+    def __call__(self, prompts: Sequence[Any]) -> Sequence[Generated]:
+        return self.generator.answer(prompts, self.options, self._write)
+
+    async def told(self, future: "Future[list[Any]]", visit: Visit) -> AsyncIterator[str | Generated]:
+        """Raises ``Problem`` where the time is over before the text is."""
+        answer = asyncio.wrap_future(future)
+        answer.add_done_callback(lambda _: self.pieces.put_nowait(None))
+        try:
+            async with asyncio.timeout(visit.left_s):
+                while (piece := await self.pieces.get()) is not None:
+                    yield piece
+                yield answer.result()[0]
+        except (TimeoutError, Late):
+            raise Problem(503, "the time of this request is over", 1.0) from None
+        finally:
+            self.is_read = False
+            answer.cancel()
+
+    def _write(self, piece: str) -> None:
+        if not self.is_read:
+            raise _Left
+        self.loop.call_soon_threadsafe(self.pieces.put_nowait, piece)
+
+
+async def _in_time(request: Request, answer: "asyncio.Future[T]") -> T:
+    """What comes, unless the client leaves first, or its time is over."""
+    gone = asyncio.ensure_future(_gone(request))
+    waits: set[asyncio.Future[Any]] = {answer, gone}
+    try:
+        await asyncio.wait(waits, timeout=visit_of(request).left_s, return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            return answer.result()
+        if gone.done():
+            raise Problem(499, "the client left")
+        raise Late
+    except Late:
+        raise Problem(503, "the time of this request is over; ask for less, or again", 1.0) from None
+    except asyncio.CancelledError:
+        if answer.cancelled():
+            raise Problem(503, "the server is ending; ask again", 1.0) from None
+        raise
+    finally:
+        gone.cancel()
+        answer.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every string in lists and objects of a row; a number says nothing."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from strings(inner)
+
+
+def refuse_unused(rows: Sequence[Row], served: Served) -> None:
+    """Refuse (422) what the model would not look at, such as the second text of a pair."""
+    shapes = served.predictor.task.unlabelled if served.predictor else ()
+    known = {name for shape in shapes for role in shape.roles for name in (role.name, *role.aliases)}
+    for number, row in enumerate(rows):
+        if known and (unused := sorted(row.keys() - known)):
+            raise Problem(422, f"rows[{number}]: {served.title} has no use for {', '.join(unused)}")
+
+
+def _able(served: Served, predictor: Answers | None) -> Answers:
+    if found := predictor or served.predictor:
+        return found
+    raise Problem(422, f"{served.title} only writes; ask it at /v1/generate")
+
+
+def _tokens(encoding: Any) -> list[dict[str, Any]]:
+    columns = zip(encoding.ids, encoding.tokens, encoding.special_tokens_mask, encoding.offsets, strict=True)
+    return [
+        {"id": number, "text": text, "special": bool(special)} | ({} if special else {"start": start, "stop": stop})
+        for number, text, special, (start, stop) in columns
+    ]
+
+
+def _generator(served: Served) -> Generator:
+    if served.generator is None:
+        raise Problem(422, f"{served.title} does not write")
+    return served.generator
+
+
+def _size(prompt: Prompt) -> int:
+    return len(prompt.ids) + prompt.room
+
+
+def _tokens_of(served: Served) -> int:
+    return int(getattr(served.predictor, "tokens_per_batch", 8192))

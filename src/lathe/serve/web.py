@@ -1,0 +1,27 @@
+"""The web framework: the only file that imports FastAPI and Starlette."""
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = [
+    "APIRouter",
+    "ASGIApp",
+    "FastAPI",
+    "HTTPConnection",
+    "HTTPException",
+    "JSONResponse",
+    "Message",
+    "PlainTextResponse",
+    "Receive",
+    "Request",
+    "RequestValidationError",
+    "Response",
+    "Scope",
+    "Send",
+    "StreamingResponse",
+]
