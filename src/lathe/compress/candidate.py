@@ -29,6 +29,9 @@ SAVED_TOLERANCE = 1e-5
 """Largest difference of a logit between a model and itself, saved and opened again."""
 
 
+Splits: TypeAlias = Mapping[str, Examples]
+
+
 @dataclass(frozen=True)
 class Candidate:
     """What a step is given, and what it makes."""
@@ -37,6 +40,7 @@ class Candidate:
     predictor: TaskPredictor
     folder: Path
     runtime: Runtime
+    splits: Splits  # the rows, in the tokens that it reads
     model: PreTrainedModel | None = None  # None where the files are no torch model any more
     notes: Mapping[str, Any] = field(default_factory=dict)  # what the step has to report of itself
 
@@ -46,13 +50,8 @@ class Candidate:
         return sum((self.folder / name).stat().st_size for name in self.runtime.files)
 
 
-Splits: TypeAlias = Mapping[str, Examples]
-
-
-def saved(
-    name: str, model: PreTrainedModel, given: Candidate, splits: Splits, folder: Path, notes: Mapping[str, Any]
-) -> Candidate:
-    """``model``, made from ``given``, written to ``folder`` and read again: what goes on is what was written.
+def saved(name: str, model: PreTrainedModel, given: Candidate, folder: Path, notes: Mapping[str, Any]) -> Candidate:
+    """``model``, made from ``given`` and reading the same tokens: what goes on is what was written and read again.
 
     Raises ``GateError`` where the one that is read answers otherwise than the one that was written.
     """
@@ -60,13 +59,14 @@ def saved(
     runtime = save_model(model, tokenizer, folder)
     opened = open_model(task.auto_model, folder)
     forward = torch_forward(opened.model)
-    source, symbols = splits["validation"].source, Symbols.of(tokenizer)
+    source, symbols = given.splits["validation"].source, Symbols.of(tokenizer)
     batch = task.collate(source.rows[:COMPARED_ROWS], source.keys[:COMPARED_ROWS], symbols)
     written, read = (one(batch.inputs)["logits"] for one in (torch_forward(model), forward))
     if opened.new or not torch.allclose(written, read, atol=SAVED_TOLERANCE):
         error = float((written - read).abs().max())
         raise GateError(f"{name}: the saved model's logits differ by up to {error:.1e} from those of the one in memory")
-    return Candidate(name, TaskPredictor(task, tokenizer, forward), folder, runtime, opened.model, notes)
+    predictor = TaskPredictor(task, tokenizer, forward)
+    return Candidate(name, predictor, folder, runtime, given.splits, opened.model, notes)
 
 
 def asked(row: Encoded, task: AnyTask) -> tuple[list[int], list[int]]:

@@ -74,10 +74,10 @@ class Distill:
         if self.alpha == 0 and all(gold == IGNORE for gold in golds):
             raise RecipeError("alpha: 0 learns from gold answers only, and data.train has none")
 
-    def __call__(self, given: Candidate, teacher: Candidate, splits: Splits, work: Work, folder: Path) -> Candidate:
+    def __call__(self, given: Candidate, teacher: Candidate, work: Work, folder: Path) -> Candidate:
         """A student, made from ``given`` or new, learns; that with the best validation score is saved in ``folder``."""
         task, tokenizer = given.predictor.task, given.predictor.tokenizer
-        source = splits["train"].source
+        splits, source = given.splits, given.splits["train"].source
         targets = soft_targets(teacher.predictor.forward, source, task, Symbols.of(tokenizer), work.path / "soft")
         student = self.student.make(given.folder, task, tokenizer, self.train.seed)
         say(f"student: {student.config.model_type}, {student.num_parameters():,} parameters")
@@ -89,7 +89,7 @@ class Distill:
             objective, EncodedRows(rows, source.keys), student, learning, splits["validation"], config, work
         )
         restore_best(work, student)
-        return saved("distill", student, given, splits, folder, notes)
+        return saved("distill", student, given, folder, notes)
 
 
 @dataclass(frozen=True)

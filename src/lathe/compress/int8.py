@@ -35,13 +35,14 @@ class Int8:
         """What can be known to be wrong before a model is loaded."""
         onnx.require()
 
-    def __call__(self, given: Candidate, teacher: Candidate, splits: Splits, work: Work, folder: Path) -> Candidate:
+    def __call__(self, given: Candidate, teacher: Candidate, work: Work, folder: Path) -> Candidate:
         """Write the int8 graph into ``folder``. Raises ``GateError`` where the float32 graph differs from torch."""
         if given.model is None:
             raise LatheError(f"{given.name}: is no torch model, so it cannot be exported")
         task, tokenizer = given.predictor.task, given.predictor.tokenizer
-        rows, symbols = splits["validation"].source.rows, Symbols.of(tokenizer)
-        names = tuple(task.collate(rows[:1], splits["validation"].source.keys[:1], symbols).inputs)
+        source, symbols = given.splits["validation"].source, Symbols.of(tokenizer)
+        rows = source.rows
+        names = tuple(task.collate(rows[:1], source.keys[:1], symbols).inputs)
         model, exact = given.model.to("cpu"), work.path / "float32.onnx"  # type: ignore[arg-type]
         onnx.export(model, exact, names)
         reference = torch_forward(model)
@@ -56,7 +57,8 @@ class Int8:
         files = (onnx.GRAPH, "tokenizer.json", "tokenizer_config.json", "config.json")
         runtime = Runtime(kind="onnx", precision="int8", files=files)
         notes = {"export_error": error, "drift_max": drift.largest, "drift_mean": drift.mean}
-        return Candidate("int8", TaskPredictor(task, tokenizer, forward), folder, runtime, None, notes)
+        predictor = TaskPredictor(task, tokenizer, forward)
+        return Candidate("int8", predictor, folder, runtime, given.splits, None, notes)
 
 
 class Drift(NamedTuple):

@@ -55,19 +55,19 @@ class Prune:
                 "importance=magnitude reads the weights alone"
             )
 
-    def __call__(self, given: Candidate, teacher: Candidate, splits: Splits, work: Work, folder: Path) -> Candidate:
+    def __call__(self, given: Candidate, teacher: Candidate, work: Work, folder: Path) -> Candidate:
         """``given`` without its least important parts, saved in ``folder``."""
         task, tokenizer = given.predictor.task, given.predictor.tokenizer
         model = open_model(task.auto_model, given.folder).model
         before = model.num_parameters()
-        found = self.importance(model, splits, task, Symbols.of(tokenizer))
+        found = self.importance(model, given.splits, task, Symbols.of(tokenizer))
         kept = self.cut(model, found)
         heads, neurons = zip(*((layer.heads, layer.neurons) for layer in layers_of(model)), strict=True)
         say(f"pruned by {self.importance.kind}: {before:,} -> {model.num_parameters():,} parameters")
         for number, *sizes in zip(kept, heads, neurons, strict=True):
             say(f"  layer {number + 1}: {sizes[0]} heads, {sizes[1]} neurons")
         notes = {"layers": [number + 1 for number in kept], "heads": heads, "neurons": neurons}
-        return saved("prune", model, given, splits, folder, notes | {"parameters": model.num_parameters()})
+        return saved("prune", model, given, folder, notes | {"parameters": model.num_parameters()})
 
     def cut(self, model: PreTrainedModel, found: Importance) -> list[int]:
         """Take the parts out of ``model``; returns the layers that stay, by their numbers from 0."""

@@ -29,17 +29,18 @@ class Measured:
         return self.scores | size | self.speed._asdict() | dict(self.candidate.notes)
 
 
-def measure_candidate(candidate: Candidate, splits: Splits) -> Measured:
+def measure_candidate(candidate: Candidate) -> Measured:
     """Score and speed on this machine as it is now."""
-    examples = splits[looked_at(splits)]
+    examples = candidate.splits[looked_at(candidate.splits)]
     predictions = candidate.predictor.predict(examples.encoded)
     scores = evaluate(candidate.predictor.task.metrics, golds_of(candidate, examples), predictions)
     return Measured(candidate, predictions, scores, measure(candidate.predictor, examples.rows))
 
 
-def report(measured: Sequence[Measured], splits: Splits) -> tuple[dict[str, Any], Score]:
+def report(measured: Sequence[Measured]) -> tuple[dict[str, Any], Score]:
     """Scores for the manifest, and the change of the first metric from the first to the last model; said as a table."""
-    first, last, split = measured[0], measured[-1], looked_at(splits)
+    first, last, splits = measured[0], measured[-1], measured[0].candidate.splits
+    split = looked_at(splits)
     task, golds = first.candidate.predictor.task, golds_of(first.candidate, splits[split])
     metric = next(iter(task.metrics))
     change = stats.difference(task.metrics[metric], golds, first.predictions, last.predictions)
@@ -55,12 +56,12 @@ def report(measured: Sequence[Measured], splits: Splits) -> tuple[dict[str, Any]
 
 def table(metric: str, measured: Sequence[Measured], simple: dict[str, float]) -> list[str]:
     """A line for each model."""
-    lines = [f"{'model':<10}{metric:>12}{'MiB':>9}{'p50 ms':>9}{'p95 ms':>9}{'rows/s':>10}"]
+    lines = [f"{'model':<12}{metric:>12}{'MiB':>9}{'p50 ms':>9}{'p95 ms':>9}{'rows/s':>10}"]
     for one in measured:
         name, speed, mib = one.candidate.name, one.speed, one.candidate.size_bytes / 2**20
         times = f"{speed.p50_ms:>9.2f}{speed.p95_ms:>9.2f}{speed.rows_per_second:>10,.0f}"
-        lines.append(f"{name:<10}{one.scores[metric]:>12.4f}{mib:>9.2f}{times}")
-    return lines + ([f"{'baseline':<10}{simple[metric]:>12.4f}"] if simple else [])
+        lines.append(f"{name:<12}{one.scores[metric]:>12.4f}{mib:>9.2f}{times}")
+    return lines + ([f"{'baseline':<12}{simple[metric]:>12.4f}"] if simple else [])
 
 
 def looked_at(splits: Splits) -> str:

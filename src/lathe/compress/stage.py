@@ -11,6 +11,7 @@ from lathe.compress.distill import Distill
 from lathe.compress.int8 import Int8
 from lathe.compress.prune import Prune
 from lathe.compress.report import is_labelled, measure_candidate, report
+from lathe.compress.vocabulary import Vocabulary
 from lathe.core import runtime
 from lathe.core.bundle import Bundle, DataUse, Manifest, Runtime
 from lathe.core.data import Columns, Table, check_labels, describe, load, warnings, write_quarantine
@@ -26,7 +27,7 @@ from lathe.runtimes.eager import torch_forward
 from lathe.tasks import AnyTask, Classify, Tag
 from lathe.tasks.examples import encode, hold_out, use_of
 
-AnyStep = Annotated[Prune | Distill | Int8, Field(discriminator="kind")]
+AnyStep = Annotated[Prune | Distill | Vocabulary | Int8, Field(discriminator="kind")]
 
 
 @recipe
@@ -60,6 +61,8 @@ def run(recipe: Recipe, out: Path) -> Bundle:
     kinds = [step.kind for step in recipe.steps]
     if len(set(kinds)) < len(kinds) or "int8" in kinds[:-1]:
         raise RecipeError(f"steps: {', '.join(kinds)}: each step can be taken once, and int8 is the last")
+    if "distill" in kinds and "vocabulary" in kinds[: kinds.index("distill")]:
+        raise RecipeError(f"steps: {', '.join(kinds)}: distill comes before vocabulary: its teacher reads all pieces")
     data = recipe.data
     inputs = [recipe.base, data.train, data.validation, data.test]
     if "distill" in kinds and data.train is None:
@@ -76,22 +79,22 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
     splits, used = _read(recipe.data, task, tokenizer, work)
     for step in recipe.steps:
         step.check(base.path, tokenizer, splits, task)
-    teacher = _teacher(base, task, tokenizer)
-    measured = [measure_candidate(teacher, splits)]
+    teacher = _teacher(base, task, tokenizer, splits)
+    measured = [measure_candidate(teacher)]
     for number, step in enumerate(recipe.steps, 1):
         folder = work.result if number == len(recipe.steps) else work.path / step.kind
         folder.mkdir(exist_ok=True)
-        measured.append(measure_candidate(step(measured[-1].candidate, teacher, splits, work, folder), splits))
-    scores, change = report(measured, splits)
+        measured.append(measure_candidate(step(measured[-1].candidate, teacher, work, folder)))
+    scores, change = report(measured)
     _check_drop(recipe.max_drop, task, change)
     made = measured[-1].candidate.runtime
     return Manifest(kind="model", stage="compress", task=dump(task), data=used, scores=scores, runtime=made)
 
 
-def _teacher(base: Bundle, task: AnyTask, tokenizer: Any) -> Candidate:
+def _teacher(base: Bundle, task: AnyTask, tokenizer: Any, splits: Splits) -> Candidate:
     model = open_model(task.auto_model, base.path).model
     predictor = TaskPredictor(task, tokenizer, torch_forward(model))
-    return Candidate("teacher", predictor, base.path, base.manifest.runtime or Runtime(), model)
+    return Candidate("teacher", predictor, base.path, base.manifest.runtime or Runtime(), splits, model)
 
 
 def _open_base(path: Path) -> Bundle:

@@ -134,9 +134,13 @@ def longest_input(tokenizer: Any, config: Any, limit: int = 512) -> int:
         getattr(config, "n_positions", None),
         tokenizer.model_max_length,
     )
-    behind_padding = getattr(config, "model_type", "") in ("roberta", "xlm-roberta", "camembert")
-    offset = config.pad_token_id + 1 if behind_padding else 0  # where its positions start
+    offset = config.pad_token_id + 1 if starts_behind_padding(config) else 0
     return int(min(limit, *(value - offset for value in known if value and value > 0)))  # XLNet: -1, any length
+
+
+def starts_behind_padding(config: Any) -> bool:
+    """Whether the positions of a model begin with the number behind that of its padding token."""
+    return getattr(config, "model_type", "") in ("roberta", "xlm-roberta", "camembert")
 
 
 def open_model(
