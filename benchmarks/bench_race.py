@@ -23,7 +23,7 @@ from pathlib import Path
 from bench_finetune import SEEDS, options_of, trainer
 from common import ROOT, data_set, lathe, pretrained_encoder, training_curve, write_result
 
-EVERY, ROUNDS, PACE_STEPS = 50, 3, 217  # an epoch
+EVERY, ROUNDS, PACE_STEPS = 50, 3, 60
 RATES, OUR_RATES, EPOCHS = ("5e-5", "1e-4", "2e-4"), ("1e-4", "2e-4", "3e-4"), (1, 2, 3)
 BEST = ("--best", "--learning-rate", "1e-4", "--epochs", "2")  # found by `choose`
 OUR_BEST = ("train.learning_rate=2e-4", "train.epochs=2")  # found by `choose`
@@ -87,7 +87,7 @@ def steps_until(curve: list[dict], target: float, figure: str = "accuracy") -> f
 
 
 def pace() -> dict[str, list[float]]:
-    """Seconds a step of each side, over an epoch, in interleaved rounds."""
+    """Seconds a step of each side, in interleaved rounds."""
     data, model = data_set("sst2_sentences"), pretrained_encoder()
     found: dict[str, list[float]] = {"lathe": [], "trainer": [], "trainer_best": []}
     short = ("--max-steps", str(PACE_STEPS), "--speed-only")

@@ -74,6 +74,37 @@ def finetune_speed(result: dict[str, Any]) -> Section:
     )
 
 
+def finetune_race(result: dict[str, Any]) -> Section:
+    names = {
+        "lathe_best": "Lathe, best setting",
+        "lathe": "Lathe, its defaults",
+        "trainer_best": "Trainer, best setting",
+        "trainer": "Trainer, its defaults",
+    }
+    series = []
+    for side, name in names.items():
+        of_side, pace = result["curves"][side], statistics.median(result["seconds_a_step"][side])
+        means = (statistics.mean(point["accuracy"] for point in points) for points in zip(*of_side, strict=True))
+        series.append(Series(name, [(p["step"] * pace, mean) for p, mean in zip(of_side[0], means, strict=True)]))
+    return Section(
+        "Time to accuracy",
+        [
+            figure(
+                line_chart(
+                    series,
+                    "seconds of training",
+                    "accuracy, validation and test rows",
+                    [Reference("the default peer's end", result["target_accuracy"])],
+                ),
+                f"SST-2 sentences, 22M parameters, {_processor(result)}; means over seeds. The target is reached "
+                f"{result['best_to_default']:.1f} times sooner than by the peer's defaults, "
+                f"{result['best_to_best']:.1f} times sooner than by its best of nine settings (python "
+                "benchmarks/bench_race.py).",
+            )
+        ],
+    )
+
+
 def shakespeare(result: dict[str, Any]) -> Section:
     curve = [(point["seconds"], point["loss"]) for point in result["network_alone"]["curve"]]
     seconds, blocks = (statistics.median(run[name] for run in result["hybrid"]) for name in ("seconds", "blocks"))
@@ -97,7 +128,12 @@ def _processor(result: dict[str, Any]) -> str:
     return str(result["versions"]["processor"])
 
 
-SECTIONS = {"characters": characters, "shakespeare": shakespeare, "finetune_speed": finetune_speed}
+SECTIONS = {
+    "characters": characters,
+    "shakespeare": shakespeare,
+    "finetune_speed": finetune_speed,
+    "finetune_race": finetune_race,
+}
 
 if __name__ == "__main__":
     main()
