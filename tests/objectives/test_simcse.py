@@ -141,5 +141,5 @@ def test_rows_of_several_ranks_are_one_step(bert_config, monkeypatch, cuts):
             part.total.backward()
             total += float(part.total.detach())
     for a, b in zip(expected, [p.grad for p in model.parameters() if p.grad is not None], strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)  # float32, and sums in another order
     assert total == pytest.approx(float(objective.couple(whole).sum()), rel=1e-5)
