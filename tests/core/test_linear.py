@@ -84,7 +84,7 @@ def test_elsewhere_torch_computes(case, monkeypatch):
     layer = nn.Sequential(nn.Linear(64, 33 if case == "odd size" else 96))
     x = torch.randn(3 if case == "few rows" else 50, 64)
     if case == "no unit":
-        monkeypatch.setattr(products, "_granted", lambda _: False)
+        monkeypatch.setattr(products, "_granted", lambda _: None)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=case != "no autocast"):
         expected = layer(x)
         linear.fuse(layer)
