@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from peer_trainer import plain_arguments
 from transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForTokenClassification,
@@ -24,10 +25,9 @@ from transformers import (
     DataCollatorForTokenClassification,
     DataCollatorWithPadding,
     Trainer,
-    TrainingArguments,
 )
 
-BATCH, WINDOW, STRIDE, BEST, LONGEST_ANSWER = 32, 384, 128, 20, 30
+WINDOW, STRIDE, BEST, LONGEST_ANSWER = 384, 128, 20, 30
 
 
 def main() -> None:
@@ -43,17 +43,7 @@ def main() -> None:
 
 
 def trained(model: Any, tokenizer: Any, collator: Any, rows: list[dict[str, Any]], seed: int, scratch: str) -> Trainer:
-    arguments = TrainingArguments(
-        output_dir=scratch,
-        per_device_train_batch_size=BATCH,
-        per_device_eval_batch_size=BATCH,
-        seed=seed,
-        save_strategy="no",
-        logging_strategy="no",
-        report_to=[],
-        use_cpu=True,
-        disable_tqdm=True,
-    )
+    arguments = plain_arguments(scratch, seed)
     trainer = Trainer(
         model=model, args=arguments, train_dataset=rows, data_collator=collator, processing_class=tokenizer
     )

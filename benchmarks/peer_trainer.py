@@ -12,6 +12,7 @@ import json
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,27 +81,36 @@ def read(file: Path) -> list[dict]:
         return [json.loads(line) for line in lines]
 
 
-def make_trainer(options: argparse.Namespace, scratch: str) -> tuple[Trainer, list[str]]:
-    model_folder, data, seed = options.model, options.data, options.seed
-    names = sorted({row["label"] for row in read(data / "train.jsonl.gz")})
-    tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    torch.manual_seed(seed)
-    model = AutoModelForSequenceClassification.from_pretrained(model_folder, num_labels=len(names))
-    arguments = TrainingArguments(
+def plain_arguments(scratch: str, seed: int, **more: Any) -> TrainingArguments:
+    """Its defaults, on the CPU, with nothing saved or logged."""
+    return TrainingArguments(
         output_dir=scratch,
         per_device_train_batch_size=BATCH,
         per_device_eval_batch_size=BATCH,
-        max_steps=options.max_steps,
-        num_train_epochs=options.epochs,
-        learning_rate=options.learning_rate,
-        bf16=options.best,
-        train_sampling_strategy="group_by_length" if options.best else "random",
         seed=seed,
         save_strategy="no",
         logging_strategy="no",
         report_to=[],
         use_cpu=True,
         disable_tqdm=True,
+        **more,
+    )
+
+
+def make_trainer(options: argparse.Namespace, scratch: str) -> tuple[Trainer, list[str]]:
+    model_folder, data, seed = options.model, options.data, options.seed
+    names = sorted({row["label"] for row in read(data / "train.jsonl.gz")})
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    torch.manual_seed(seed)
+    model = AutoModelForSequenceClassification.from_pretrained(model_folder, num_labels=len(names))
+    arguments = plain_arguments(
+        scratch,
+        seed,
+        max_steps=options.max_steps,
+        num_train_epochs=options.epochs,
+        learning_rate=options.learning_rate,
+        bf16=options.best,
+        train_sampling_strategy="group_by_length" if options.best else "random",
     )
     trainer = Trainer(
         model=model,

@@ -5,8 +5,10 @@ import json
 import pytest
 import torch
 
+from lathe.compress import Recipe, report
 from lathe.core.bundle import Manifest, seal
-from lathe.core.recipe import dump
+from lathe.core.measure import measure
+from lathe.core.recipe import dump, parse
 from lathe.models.pretrained import new_model, save_model
 from lathe.tasks import Classify, Tag
 
@@ -66,3 +68,21 @@ def tag():
 @pytest.fixture
 def teacher(make_teacher, classify):
     return make_teacher(classify)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Speeds are measured in no time."""
+    monkeypatch.setattr(report, "measure", lambda predictor, rows: measure(predictor, rows[:4], budget_s=0.01))
+
+
+@pytest.fixture
+def recipe(teacher, write, rows):
+    """A recipe of these steps, with options in place of the usual ones."""
+
+    def make(*steps, **options):
+        data = {"train": write("train.jsonl", rows), "validation": write("validation.jsonl", rows[::3])}
+        data |= options.pop("data", {})
+        return parse(Recipe, {"base": teacher, "data": data, "steps": list(steps)} | options)
+
+    return make

@@ -7,13 +7,12 @@ import pytest
 import torch
 
 import lathe
-from lathe.compress import Recipe, distill, report, run
+from lathe.compress import Recipe, distill, run
 from lathe.compress.importance import Fisher, Magnitude, Random, Taylor
 from lathe.compress.prune import Prune, chosen
 from lathe.core.bundle import Bundle
 from lathe.core.errors import RecipeError
 from lathe.core.keyed import row_keys
-from lathe.core.measure import measure
 from lathe.core.recipe import parse
 from lathe.core.types import Symbols
 from lathe.core.work import read_log
@@ -24,21 +23,6 @@ from lathe.tasks.examples import Examples
 LEARN = {"max_steps": 4, "batch_size": 8, "learning_rate": 3e-3, "precision": "fp32"}
 GIVEN = {"kind": "distill", "student": {"kind": "given"}, "train": LEARN}
 EVERYTHING = {"kind": "prune", "heads": 1.0, "neurons": 1.0}
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(report, "measure", lambda predictor, rows: measure(predictor, rows[:4], budget_s=0.01))
-
-
-@pytest.fixture
-def recipe(teacher, write, rows):
-    def make(*steps, **options):
-        data = {"train": write("train.jsonl", rows), "validation": write("validation.jsonl", rows[::3])}
-        data |= options.pop("data", {})
-        return parse(Recipe, {"base": teacher, "data": data, "steps": list(steps)} | options)
-
-    return make
 
 
 @pytest.fixture

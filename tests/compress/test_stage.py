@@ -7,11 +7,10 @@ import pytest
 import torch
 
 import lathe
-from lathe.compress import Recipe, distill, report, run
+from lathe.compress import Recipe, distill, run
 from lathe.compress.int8 import export_error
 from lathe.core.bundle import Bundle
 from lathe.core.errors import BundleError, DataError, GateError, LatheError, RecipeError, Stopped
-from lathe.core.measure import measure
 from lathe.core.recipe import parse
 from lathe.core.types import Symbols
 from lathe.core.work import read_log
@@ -22,23 +21,6 @@ from lathe.tasks import Classify, Score, training
 
 LEARN = {"max_steps": 6, "batch_size": 8, "learning_rate": 3e-3, "precision": "fp32", "save_steps": 2, "eval_steps": 2}
 DISTILL = {"kind": "distill", "student": {"layers": 1}, "train": LEARN}
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(report, "measure", lambda predictor, rows: measure(predictor, rows[:4], budget_s=0.01))
-
-
-@pytest.fixture
-def recipe(teacher, write, rows):
-    """A recipe of these steps, with options in place of the usual ones."""
-
-    def make(*steps, **options):
-        data = {"train": write("train.jsonl", rows), "validation": write("validation.jsonl", rows[::3])}
-        data |= options.pop("data", {})
-        return parse(Recipe, {"base": teacher, "data": data, "steps": list(steps)} | options)
-
-    return make
 
 
 def weights(path: Path) -> bytes:

@@ -10,11 +10,10 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 import lathe
-from lathe.compress import Recipe, report, run
+from lathe.compress import Recipe, run
 from lathe.compress.pieces import reduced, refuse
 from lathe.core.bundle import Manifest, seal
 from lathe.core.errors import RecipeError
-from lathe.core.measure import measure
 from lathe.core.recipe import dump, parse
 from lathe.models.pretrained import new_model, open_tokenizer, save_model
 
@@ -120,11 +119,6 @@ def test_what_no_piece_is_kept_of_is_spelt(maker):
 def test_a_tokenizer_that_would_cut_otherwise_is_refused():
     with pytest.raises(RecipeError, match="BPE tokenizer with dropout"):
         refuse(Tokenizer(models.BPE(dropout=0.1)))
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(report, "measure", lambda predictor, rows: measure(predictor, rows[:4], budget_s=0.01))
 
 
 @pytest.fixture(params=[word_piece, byte_bpe, unigram])

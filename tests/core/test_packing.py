@@ -329,6 +329,9 @@ def test_layers_that_run_again_in_the_backward_pass_change_no_bit(family: str, p
     """With dropout: the layer that runs again draws the same masks."""
     head = heads_of(family)[0]
     model, batch = model_of(family, head, p=0.2), batch_of(head)
+    for module in model.modules():
+        if hasattr(module, "config"):
+            module.config.use_cache = False  # layers that run again have none; products of its copies round otherwise
     packing.fast_dropout(model)
     if packed:
         assert packing.enable(model) is None
@@ -344,8 +347,7 @@ def test_layers_that_run_again_in_the_backward_pass_change_no_bit(family: str, p
         assert not torch.equal(a, c)
     assert results[0][1].keys() == results[1][1].keys()
     for name, gradient in results[0][1].items():
-        again = results[1][1][name]  # where rows are padded, some processors' libraries round by the place in memory
-        assert torch.equal(gradient, again) or (not packed and (gradient - again).abs().max() < 1e-5), name
+        assert torch.equal(gradient, results[1][1][name]), name
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "bart"])

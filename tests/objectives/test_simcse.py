@@ -117,7 +117,7 @@ def test_what_cannot_learn_from_dropout_is_refused(bert_config):
 def test_rows_of_several_ranks_are_one_step(bert_config, monkeypatch, cuts):
     """Rank by rank, with what the others would send; one may be without a row."""
     torch.manual_seed(0)
-    model, objective = BertModel(bert_config).eval(), SimCSE()
+    model, objective = BertModel(bert_config).double().eval(), SimCSE()
     objective.loss(model, collate())[0].total.backward()
     expected = [p.grad.clone() for p in model.parameters() if p.grad is not None]
     model.zero_grad()
@@ -141,5 +141,5 @@ def test_rows_of_several_ranks_are_one_step(bert_config, monkeypatch, cuts):
             part.total.backward()
             total += float(part.total.detach())
     for a, b in zip(expected, [p.grad for p in model.parameters() if p.grad is not None], strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)  # float32, and sums in another order
-    assert total == pytest.approx(float(objective.couple(whole).sum()), rel=1e-5)
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+    assert total == pytest.approx(float(objective.couple(whole).sum()), rel=1e-9)

@@ -1,6 +1,7 @@
 """A server in this process around tiny models, and one model of every task."""
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -148,3 +149,12 @@ def serving(opened: Callable[..., Models]) -> Callable[..., AbstractContextManag
         return client_of(opened(*names), **options)
 
     return begin
+
+
+def until(true):
+    """Wait for what other threads or processes do."""
+    for _ in range(500):
+        if true():
+            return
+        time.sleep(0.01)
+    pytest.fail("it did not happen")

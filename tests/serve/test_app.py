@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +18,8 @@ from lathe.serve.keys import Keys
 from lathe.serve.limits import Limits
 from lathe.serve.schema import ProblemAnswer, answer_of
 from lathe.serve.served import Models, Served
+
+from .conftest import until
 
 LIMITS = Limits(body_bytes=2000, rows=3, characters=100)
 JSON = {"content-type": "application/json"}
@@ -174,15 +175,6 @@ def ask_in_threads(client, texts, **options):
     for call in calls:
         call.start()
     return replies, calls
-
-
-def until(true):
-    """Wait for what other threads do."""
-    for _ in range(500):
-        if true():
-            return
-        time.sleep(0.01)
-    pytest.fail("it did not happen")
 
 
 def waiting(client):

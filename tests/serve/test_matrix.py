@@ -121,6 +121,8 @@ class TestEndpoint:
         begins_from_nothing = kind == "empty" and path == "/v1/generate"
         if kind in ("huge", "surrogate", "empty") and not begins_from_nothing:
             assert refused(reply)
+        if kind in LEGAL:
+            assert reply.status_code == 200, reply.text
 
     @pytest.mark.parametrize(
         "body",

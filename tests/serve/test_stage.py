@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
@@ -16,6 +15,8 @@ import pytest
 from lathe.cli import main
 from lathe.loader import load
 from lathe.serve.stage import refuse_strangers
+
+from .conftest import until
 
 
 @contextmanager
@@ -73,14 +74,6 @@ def status(url):
     except urllib.error.HTTPError as error:
         with error:
             return error.code
-
-
-def until(true):
-    for _ in range(100):
-        if true():
-            return
-        time.sleep(0.02)
-    pytest.fail("it did not happen")
 
 
 def test_other_machines_may_ask_with_a_key(classifier, tmp_path):
