@@ -1,6 +1,6 @@
 """Claim: tagging and question answering are not less accurate than plain, correctly aligned Trainer scripts.
 
-    python benchmarks/bench_parity.py [tag] [answer]      about an hour each on two cores
+    python benchmarks/bench_parity.py [tag] [answer]      half an hour and two hours on two cores
 
 CoNLL-2003 (entity F1) and SQuAD (F1), a 22M-parameter encoder, the same rows for both sides, both with their defaults;
 runs paired by seed, and the 90 % interval of the difference drawn over seeds and test rows together. Classification has
