@@ -27,6 +27,7 @@ EVERY, ROUNDS, PACE_STEPS = 50, 3, 60
 RATES, OUR_RATES, EPOCHS = ("5e-5", "1e-4", "2e-4"), ("1e-4", "2e-4", "3e-4"), (1, 2, 3)
 BEST = ("--best", "--learning-rate", "1e-4", "--epochs", "2")  # found by `choose`
 OUR_BEST = ("train.learning_rate=2e-4", "train.epochs=2")  # found by `choose`
+STUDENT = 2.132  # 95 % quantile of Student's t at SEEDS - 1 degrees of freedom
 KEPT = ROOT / "runs" / "bench-race"
 
 
@@ -86,6 +87,13 @@ def steps_until(curve: list[dict], target: float, figure: str = "accuracy") -> f
     return next((point["step"] for point in curve if point[figure] >= target), float("inf"))
 
 
+def paired(ours: list[list[dict]], theirs: list[list[dict]]) -> list[float]:
+    """Difference of the accuracies after the last step in points, paired by seed: mean and Student's interval."""
+    differences = [100 * (a[-1]["accuracy"] - b[-1]["accuracy"]) for a, b in zip(ours, theirs, strict=True)]
+    mean, half = statistics.mean(differences), STUDENT * statistics.stdev(differences) / SEEDS**0.5
+    return [mean, mean - half, mean + half]
+
+
 def pace() -> dict[str, list[float]]:
     """Seconds a step of each side, in interleaved rounds."""
     data, model = data_set("sst2_sentences"), pretrained_encoder()
@@ -134,6 +142,11 @@ def main() -> None:
         "default_to_default": seconds["trainer"] / seconds["lathe"],
         "best_to_default": seconds["trainer"] / seconds["lathe_best"],
         "best_to_best": seconds["trainer_best"] / seconds["lathe_best"],
+        "points_at_the_end_with_interval_90": {
+            "lathe - trainer": paired(found["lathe"], found["trainer"]),
+            "lathe_best - trainer": paired(found["lathe_best"], found["trainer"]),
+            "lathe_best - trainer_best": paired(found["lathe_best"], found["trainer_best"]),
+        },
         "best_settings": {"lathe": OUR_BEST, "trainer": BEST},
         "curves": found,
     }
