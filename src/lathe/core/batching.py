@@ -71,15 +71,21 @@ class Batcher:
     """A thread that answers waiting rows, at most ``tokens`` of them together, a single longer row by itself.
 
     Keys take turns row by row: who asks for much waits behind himself. Where more than ``waiting_tokens`` would wait in
-    all, or more than ``share_ratio`` of them for one key, a request is refused at once; an empty queue takes any. Rows
-    wait up to ``hold_s`` for others beside them, and not at all if that is 0: what comes while a batch runs is the
-    next.
+    all, or more than ``share_ratio`` of them for one key, or any for longer than ``wait_s`` at the speed of the last
+    batches, a request is refused at once; an empty queue takes any. Rows wait up to ``hold_s`` for others beside them,
+    and not at all if that is 0: what comes while a batch runs is the next.
     """
 
     def __init__(
-        self, tokens: int = 8192, waiting_tokens: float = math.inf, share_ratio: float = 1.0, hold_s: float = 0.0
+        self,
+        tokens: int = 8192,
+        waiting_tokens: float = math.inf,
+        share_ratio: float = 1.0,
+        hold_s: float = 0.0,
+        wait_s: float = math.inf,
     ) -> None:
         self.tokens, self.waiting_tokens, self.share_ratio, self.hold_s = tokens, waiting_tokens, share_ratio, hold_s
+        self.wait_s = wait_s
         self.tokens_per_second = 0.0  # of the last batches; 0 before the first
         self._jobs: OrderedDict[str, deque[_Job]] = OrderedDict()  # of each key, whose turn it is first
         self._tokens_of: dict[str, int] = {}  # waiting, of each key
@@ -134,8 +140,9 @@ class Batcher:
 
     def _refuse_busy(self, key: str, size: int) -> None:
         own, total = self._tokens_of.get(key, 0), sum(self._tokens_of.values())
-        full = total and total + size > self.waiting_tokens
-        greedy = own and own + size > self.share_ratio * self.waiting_tokens
+        most = min(self.waiting_tokens, self.wait_s * self.tokens_per_second if self.tokens_per_second else math.inf)
+        full = total and total + size > most
+        greedy = own and own + size > self.share_ratio * most
         if full or greedy:
             raise Busy(total / self.tokens_per_second if self.tokens_per_second else 1.0)
 

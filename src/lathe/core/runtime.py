@@ -83,6 +83,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def take_share(place: int, count: int) -> None:
+    """Keep to this process's part of the cores, where there is one for each of ``count`` processes (Linux only)."""
+    if hasattr(os, "sched_setaffinity") and cores() >= count:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[place::count])
+
+
 def threads() -> int:
     """Threads of tensor work: as many as the user says by ``OMP_NUM_THREADS``, or this process's share of the cores.
 

@@ -41,17 +41,42 @@ class Desk:
 
     def __init__(self, models: Models, limits: Limits, has_keys: bool = False) -> None:
         self.models, self.limits = models, limits
-        share = _KEY_SHARE if has_keys else 1.0
-        self.batchers = {
-            name: Batcher(_tokens_of(model), limits.waiting_tokens, share) for name, model in models.items()
-        }
+        self._share_ratio = _KEY_SHARE if has_keys else 1.0
+        self._batchers: dict[str, Batcher] = {}  # by title: one of each model, and of those that have been replaced
+        self._ends: dict[str, asyncio.TimerHandle] = {}  # of these
+        self._changes = models.changes
         self._readers = ThreadPoolExecutor(cores(), "reading")
         self._allowances: dict[str, _Allowance] = {}
 
     def close(self) -> None:
         self._readers.shutdown(cancel_futures=True)
-        for batcher in self.batchers.values():
+        for batcher in self._batchers.values():
             batcher.close()
+
+    def batcher(self, served: Served) -> Batcher:
+        """Where the rows of a model wait."""
+        if self._changes != self.models.changes:
+            self._changes = self.models.changes
+            self._retire()
+        if served.title not in self._batchers:
+            limits = self.limits
+            self._batchers[served.title] = Batcher(
+                _tokens_of(served), limits.waiting_tokens, self._share_ratio, wait_s=limits.wait_s
+            )
+        return self._batchers[served.title]
+
+    def _retire(self) -> None:
+        """Let the batchers of models that have been replaced end when the last request to them must have ended."""
+        titles = {model.title for model in self.models.values()}
+        for title in self._ends.keys() & titles:
+            self._ends.pop(title).cancel()
+        for title in self._batchers.keys() - titles - self._ends.keys():
+            loop = asyncio.get_running_loop()
+            self._ends[title] = loop.call_later(self.limits.answer_s + 1, self._end, title)
+
+    def _end(self, title: str) -> None:
+        del self._ends[title]
+        self._readers.submit(self._batchers.pop(title).close)  # it waits for the batch that runs
 
     async def predict(
         self, request: Request, served: Served, rows: Sequence[Row], predictor: Answers | None = None
@@ -144,7 +169,7 @@ class Desk:
     ) -> "Future[list[Any]]":
         visit.model = served.title
         try:
-            future = self.batchers[served.name].submit(run, rows, sizes, visit.key, visit.left_s)
+            future = self.batcher(served).submit(run, rows, sizes, visit.key, visit.left_s)
         except Busy as busy:
             raise Problem(429, str(busy), busy.retry_s) from None
         visit.rows, visit.tokens = visit.rows + len(rows), visit.tokens + sum(sizes)

@@ -16,14 +16,18 @@ class Limits:
     new_tokens: int = Field(1024, ge=1)
     """Most tokens that a request may let a model write."""
     body_s: float = Field(10.0, gt=0)
-    """Longest time that a request may take to arrive."""
+    """Longest time that a request may take to arrive, and that its answer may wait to be read."""
     answer_s: float = Field(30.0, gt=0)
     """Longest time that a request waits for its answer; its header `X-Request-Timeout` may ask for less, in seconds."""
     requests: int = Field(1024, ge=1)
     """Most requests at a time; more are refused at once, with 429."""
+    connections: int = Field(8192, ge=1)
+    """Most connections at a time; more are closed at once."""
     arriving_bytes: int = Field(64 << 20, ge=1)
     """Most bytes of all requests at a time."""
     waiting_tokens: int = Field(65_536, ge=1)
     """Most tokens that wait for a model; what would be more is refused at once, with 429."""
+    wait_s: float = Field(10.0, gt=0)
+    """Longest time that rows may have to wait, by the speed of the last batches; more are refused at once, with 429."""
     key_rows_per_minute: int | None = Field(None, ge=1)
     """Most rows that one key may ask in a minute; any number if not given."""

@@ -194,7 +194,7 @@ def _add_state(router: APIRouter, desk: Desk) -> None:
         served = desk.models.values()
         gauges = {
             "lathe_requests_in_flight": {(): meters.in_flight},
-            "lathe_waiting_tokens": {(("model", one.title),): desk.batchers[one.name].waiting for one in served},
+            "lathe_waiting_tokens": {(("model", one.title),): desk.batcher(one).waiting for one in served},
             "lathe_model_info": {(("model", one.title), ("task", " ".join(one.kinds))): 1 for one in served},
         }
         return PlainTextResponse(meters.text(gauges), media_type=MEDIA_TYPE)

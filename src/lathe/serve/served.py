@@ -94,6 +94,12 @@ class Models(Mapping[str, Served]):
 
     def __init__(self, models: Sequence[Served]) -> None:
         self._models = {model.name: model for model in models}
+        self.changes = 0  # how often one has been replaced
+
+    def replace(self, model: Served) -> None:
+        """Let a model answer in the place of the one of its name; requests that have found that one keep it."""
+        self._models[model.name] = model
+        self.changes += 1
 
     def __getitem__(self, name: str) -> Served:
         return self._models[name]
@@ -155,17 +161,40 @@ def names_of(given: Sequence[str]) -> dict[str, Path]:
     return found
 
 
+def titles_of(folders: Mapping[str, Path]) -> list[str]:
+    """Their names and versions, before any is opened. Raises ``BundleError``."""
+    return [f"{name}@{_version(bundle)}" for name, bundle in _bundles(folders).items()]
+
+
 def open_models(folders: Mapping[str, Path], precision: Precision = "fp32") -> Models:
     """Every file is compared with its digest. Raises ``BundleError``, for all folders before any model is opened."""
-    bundles = {name: Bundle.open(folder, kind="model") for name, folder in folders.items()}
+    return Models([_opened(name, bundle, precision) for name, bundle in _bundles(folders).items()])
+
+
+def _bundles(folders: Mapping[str, Path]) -> dict[str, Bundle]:
+    bundles = {name: Bundle.open(folder.resolve(), kind="model") for name, folder in folders.items()}
     for bundle in bundles.values():
         if not _only_writes(bundle):
             asked_of(bundle)
-    return Models([_opened(name, bundle, precision) for name, bundle in bundles.items()])
+    return bundles
+
+
+def open_model(name: str, folder: Path, precision: Precision, unless: str) -> Served | None:
+    """The model of a folder, or None where it is of the version ``unless``. Raises ``BundleError`` as above."""
+    bundle = Bundle.open(folder.resolve(), kind="model")
+    if _version(bundle) == unless:
+        return None
+    if not _only_writes(bundle):
+        asked_of(bundle)
+    return _opened(name, bundle, precision)
+
+
+def _version(bundle: Bundle) -> str:
+    return bundle.digest[:12]
 
 
 def _opened(name: str, bundle: Bundle, precision: Precision) -> Served:
-    version, made_s = bundle.digest[:12], int((bundle.path / "manifest.json").stat().st_mtime)
+    version, made_s = _version(bundle), int((bundle.path / "manifest.json").stat().st_mtime)
     if _only_writes(bundle):
         return Served(name, version, None, load_generator(bundle.path, precision), made_s)
     predictor = load(bundle.path, precision)

@@ -3,8 +3,11 @@
 import errno
 import json
 import socket
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
@@ -12,10 +15,11 @@ from lathe.core.errors import LatheError, RecipeError
 from lathe.core.recipe import recipe
 from lathe.core.report import Told, say
 from lathe.core.runtime import Precision
-from lathe.likelihood.fill import Fill
+from lathe.serve.example import example
 from lathe.serve.keys import Keys, is_own
 from lathe.serve.limits import Limits
-from lathe.serve.served import Models, Served, names_of, open_models
+from lathe.serve.served import Models, names_of, open_models, titles_of
+from lathe.serve.workers import Workers
 
 
 @recipe
@@ -32,6 +36,9 @@ class Recipe:
     """A file with a name and a key a line; who sends none of them (Authorization: Bearer KEY) is refused."""
     drain_s: float = Field(0.5, ge=0)
     """After the signal to stop, seconds in which new requests are still answered, while /ready says no."""
+    workers: int = Field(1, ge=1, le=256)
+    """Processes that answer, each with the models in memory and its share of the cores, of the limits and of the rows
+    a minute that a key may ask."""
     log: bool = True
     """Whether each request is noted on standard error: a line of JSON, without its texts."""
     limits: Limits = Limits()
@@ -42,22 +49,39 @@ class Recipe:
 
 def run(recipe: Recipe) -> Told:
     """Serve until asked to stop; requests under way are answered first."""
-    keys = Keys.read(recipe.keys) if recipe.keys else Keys()
-    if not keys:
+    if not recipe.keys:
         refuse_strangers(recipe.host)
-    folders = names_of(recipe.bundle)
+    titles = titles_of(names_of(recipe.bundle))
     try:
-        from lathe.serve.app import build_app
-        from lathe.serve.server import serve
+        import_module("lathe.serve.server")
     except ModuleNotFoundError as error:
         raise LatheError(f"{error.name} is not installed; pip install 'lathe[serve]'") from None
-    with _listening(recipe.host, recipe.port) as listener:
-        models = open_models(folders, recipe.precision)
-        names = frozenset(name.lower() for name in (*recipe.hosts, recipe.host))
-        address = _address(listener)
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(_listening(recipe.host, recipe.port, recipe.workers > 1))]
+        port = listeners[0].getsockname()[1]
+        listeners += [stack.enter_context(_listening(recipe.host, port, True)) for _ in range(recipe.workers - 1)]
+        if recipe.workers == 1:
+            _answer(recipe, listeners, 0)
+        else:
+            Workers(recipe.workers, partial(_answer, recipe, listeners), stack.close).run()
+    return Told("", {"models": titles, "address": _address(recipe.host, port)})
+
+
+def _answer(recipe: Recipe, listeners: Sequence[socket.socket], place: int) -> None:
+    """What one process does, with a listener of its own."""
+    from lathe.serve.app import build_app
+    from lathe.serve.refresh import Refresh
+    from lathe.serve.server import serve
+
+    keys = Keys.read(recipe.keys) if recipe.keys else Keys()
+    names = frozenset(name.lower() for name in (*recipe.hosts, recipe.host))
+    folders = names_of(recipe.bundle)
+    models = open_models(folders, recipe.precision)
+    if place == 0:
+        address = _address(recipe.host, listeners[0].getsockname()[1])
         say(f"{_titles(models)} on {address}; Ctrl-C stops it. Try:\n  {_example(address, models)}")
-        serve(build_app(models, recipe.limits, keys, names, recipe.log), listener, recipe.drain_s)
-    return Told("", {"models": [model.title for model in models.values()], "address": address})
+    app = build_app(models, recipe.limits, keys, names, recipe.log)
+    serve(app, listeners[place], recipe.drain_s, Refresh(models, folders, recipe.precision))
 
 
 def refuse_strangers(host: str) -> None:
@@ -69,12 +93,17 @@ def refuse_strangers(host: str) -> None:
         )
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket that takes connections already: a client that comes before the loop has started waits."""
+def _listening(host: str, port: int, shared: bool) -> socket.socket:
+    """A socket that takes connections already: a client that comes before the loop has started waits.
+
+    Where it is shared, several listen at one address, and each gets its part of the connections.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
         listener.listen(2048)
     except OSError as error:
@@ -85,10 +114,8 @@ def _listening(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _address(listener: socket.socket) -> str:
-    name: Any = listener.getsockname()
-    host = f"[{name[0]}]" if listener.family == socket.AF_INET6 else name[0]
-    return f"http://{host}:{name[1]}"
+def _address(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _titles(models: Models) -> str:
@@ -97,22 +124,6 @@ def _titles(models: Models) -> str:
 
 def _example(address: str, models: Models) -> str:
     served = next(iter(models.values()))
-    kind, row = _asked(served)
+    kind, row = example(served)
     body = json.dumps({"model": served.name, "rows": [row]} if len(models) > 1 else {"rows": [row]})
     return f"curl {address}/v1/{kind} -H 'Content-Type: application/json' -d '{body}'"
-
-
-def _asked(served: Served) -> tuple[str, Any]:
-    """What a model can be asked first, and a row of it."""
-    task = getattr(served.predictor, "task", None)
-    if isinstance(task, Fill):
-        return task.kind, f"a {task.mask}"
-    kind = served.kinds[0]
-    rows = {
-        "choose": {"text": "a text", "choices": ["one", "other"]},
-        "answer": {"context": "a text that says it", "question": "what?"},
-        "rank": {"query": "a text", "candidates": ["one", "other"]},
-        "recommend": {"history": ["an item"]},
-    }
-    pair = {"text": "a text", "text_pair": "another"} if getattr(task, "pair", False) else "a text"
-    return kind, rows.get(kind, pair)

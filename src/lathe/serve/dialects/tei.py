@@ -174,7 +174,7 @@ def about(desk: Desk, served: Served) -> dict[str, Any]:
         "tasks": kinds,
         "max_concurrent_requests": desk.limits.requests,
         "max_input_length": getattr(served.task, "max_length", None),
-        "max_batch_tokens": desk.batchers[served.name].tokens,
+        "max_batch_tokens": desk.batcher(served).tokens,
         "max_client_batch_size": desk.limits.rows,
         "auto_truncate": True,
         "version": __version__,
