@@ -116,6 +116,11 @@ class Batcher:
             self._changed.notify()
         return job.future
 
+    def refuse_busy(self, key: str, size: int) -> None:
+        """Raises ``Busy`` where so many tokens more would not be taken."""
+        with self._changed:
+            self._refuse_busy(key, size)
+
     def close(self) -> None:
         """End after the batch that runs; what still waits is cancelled."""
         with self._changed:

@@ -67,17 +67,17 @@ def onnx_forward(file: Path) -> Forward:
 
 
 def each_row(forward: Forward) -> Forward:
-    """The same function, but every row runs alone and without its padding; rows run side by side on all cores.
+    """The same function, but every row runs alone and without its padding; rows run side by side where there are cores.
 
     An int8 graph scales its activations by the extremes of the whole tensor, so that in a batch a row's answer would
     depend on the rows beside it.
     """
-    pool = ThreadPoolExecutor(cores())
+    side_by_side = ThreadPoolExecutor(cores()).map if cores() > 1 else map
 
     def rows(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         real = inputs["attention_mask"].bool()  # [B, T]
         alone = [{name: tensor[i : i + 1, real[i]] for name, tensor in inputs.items()} for i in range(len(real))]
-        logits = [outputs[OUTPUT][0] for outputs in pool.map(forward, alone)]  # of each row: [C] or [its T, C]
+        logits = [outputs[OUTPUT][0] for outputs in side_by_side(forward, alone)]  # of each row: [C] or [its T, C]
         if logits[0].ndim == 1:
             return {OUTPUT: torch.stack(logits)}
         padded = logits[0].new_zeros(*real.shape, logits[0].shape[-1])  # [B, T, C]

@@ -7,7 +7,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from lathe.core.predictions import Prediction
 from lathe.core.runtime import cores
 from lathe.core.types import Encoded, Row
 from lathe.generation import Generated, Generation, Generator, Prompt
+from lathe.serve.beside import Beside
 from lathe.serve.limits import Limits
 from lathe.serve.refusals import Problem
 from lathe.serve.served import Answers, Models, Served
@@ -25,6 +26,8 @@ from lathe.serve.web import Request
 T = TypeVar("T")
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+UNWATCHED_S = 0.05
+"""So long a request waits before anybody looks whether its client has left."""
 _KEY_SHARE = 0.5  # of the queue, where there are several keys
 
 
@@ -45,11 +48,11 @@ class Desk:
         self._batchers: dict[str, Batcher] = {}  # by title: one of each model, and of those that have been replaced
         self._ends: dict[str, asyncio.TimerHandle] = {}  # of these
         self._changes = models.changes
-        self._readers = ThreadPoolExecutor(cores(), "reading")
+        self._readers = Beside(cores(), "reading")
         self._allowances: dict[str, _Allowance] = {}
 
     def close(self) -> None:
-        self._readers.shutdown(cancel_futures=True)
+        self._readers.close()
         for batcher in self._batchers.values():
             batcher.close()
 
@@ -76,22 +79,27 @@ class Desk:
 
     def _end(self, title: str) -> None:
         del self._ends[title]
-        self._readers.submit(self._batchers.pop(title).close)  # it waits for the batch that runs
+        self._readers.call(self._batchers.pop(title).close)  # it waits for the batch that runs
 
     async def predict(
         self, request: Request, served: Served, rows: Sequence[Row], predictor: Answers | None = None
     ) -> list[Prediction]:
         """The answer to each row; ``predictor`` is the model's own, or one like it with other options."""
-        encoded = await self.encode(request, served, rows, predictor)
-        return await self.answer(request, served, encoded, predictor)
+        visit, able = visit_of(request), _able(served, predictor)
+        self._admit(visit, served, rows)
+        batcher = self.batcher(served)
+
+        def asked() -> Future[list[Any]]:
+            encoded = able.encode(rows)
+            return _submit(visit, served, batcher, able.predict, encoded, able.sizes(encoded))
+
+        return await _in_time(request, self._readers.call(asked))
 
     async def encode(
         self, request: Request, served: Served, rows: Sequence[Row], predictor: Answers | None = None
     ) -> list[Encoded]:
         """Rows as the model reads them, if they are not too much."""
-        self.check(rows)
-        refuse_unused(rows, served)
-        self._allow(visit_of(request), served, len(rows))
+        self._admit(visit_of(request), served, rows)
         return await self.read(request, _able(served, predictor).encode, rows)
 
     async def answer(
@@ -134,19 +142,18 @@ class Desk:
         visit = visit_of(request)
         self._allow(visit, served, 1)
         stream = _Stream(_generator(served), options)
-        future = self._submit(visit, served, stream, [prompt], [_size(prompt)])
+        future = _submit(visit, served, self.batcher(served), stream, [prompt], [_size(prompt)])
         return stream.told(future, visit)
 
     async def read(self, request: Request, read: Callable[[Any], T], rows: Any) -> T:
         """Call what tokenizes, beside the event loop. What it raises is the client's: a row that cannot be read."""
-        reading = asyncio.get_running_loop().run_in_executor(self._readers, read, rows)
-        return await _in_time(request, reading)
+        return await _in_time(request, self._readers.call(lambda: read(rows)))
 
     async def run(
         self, request: Request, served: Served, run: Run, rows: Sequence[Any], sizes: Sequence[int]
     ) -> list[Any]:
         """Wait for the answers; whoever leaves, or waits too long, leaves the queue."""
-        future = self._submit(visit_of(request), served, run, rows, sizes)
+        future = _submit(visit_of(request), served, self.batcher(served), run, rows, sizes)
         return await _in_time(request, asyncio.wrap_future(future))
 
     def check(self, rows: Sequence[Any]) -> None:
@@ -164,16 +171,13 @@ class Desk:
         if any(map(_SURROGATE.search, texts)):
             raise Problem(422, f"{where}: holds half a surrogate pair; send the whole character")
 
-    def _submit(
-        self, visit: Visit, served: Served, run: Run, rows: Sequence[Any], sizes: Sequence[int]
-    ) -> "Future[list[Any]]":
+    def _admit(self, visit: Visit, served: Served, rows: Sequence[Row]) -> None:
+        """Refuse what is too much, or nothing that the model reads, before it is tokenized."""
+        self.check(rows)
+        refuse_unused(rows, served)
         visit.model = served.title
-        try:
-            future = self.batcher(served).submit(run, rows, sizes, visit.key, visit.left_s)
-        except Busy as busy:
-            raise Problem(429, str(busy), busy.retry_s) from None
-        visit.rows, visit.tokens = visit.rows + len(rows), visit.tokens + sum(sizes)
-        return future
+        _not_busy(lambda: self.batcher(served).refuse_busy(visit.key, 1))
+        self._allow(visit, served, len(rows))
 
     def _allow(self, visit: Visit, served: Served, rows: int) -> None:
         """Refuse (429) what is above the rate that a key may ask."""
@@ -187,6 +191,24 @@ class Desk:
             way = "ask again later" if rows <= most else "send fewer at a time"
             raise Problem(429, f"this key may ask {most:,} rows a minute; {way}", (rows - held.rows) * 60 / most)
         held.rows -= rows
+
+
+def _submit(
+    visit: Visit, served: Served, batcher: Batcher, run: Run, rows: Sequence[Any], sizes: Sequence[int]
+) -> "Future[list[Any]]":
+    """Let rows wait for their turn."""
+    visit.model = served.title
+    future = _not_busy(lambda: batcher.submit(run, rows, sizes, visit.key, visit.left_s))
+    visit.rows, visit.tokens = visit.rows + len(rows), visit.tokens + sum(sizes)
+    return future
+
+
+def _not_busy(wait: Callable[[], T]) -> T:
+    """Raises ``Problem`` (429) where the queue is full."""
+    try:
+        return wait()
+    except Busy as busy:
+        raise Problem(429, str(busy), busy.retry_s) from None
 
 
 @dataclass(frozen=True)
@@ -238,15 +260,11 @@ class _Stream:
 
 async def _in_time(request: Request, answer: "asyncio.Future[T]") -> T:
     """What comes, unless the client leaves first, or its time is over."""
-    gone = asyncio.ensure_future(_gone(request))
-    waits: set[asyncio.Future[Any]] = {answer, gone}
     try:
-        await asyncio.wait(waits, timeout=visit_of(request).left_s, return_when=asyncio.FIRST_COMPLETED)
-        if answer.done():
-            return answer.result()
-        if gone.done():
-            raise Problem(499, "the client left")
-        raise Late
+        await asyncio.wait([answer], timeout=min(visit_of(request).left_s, UNWATCHED_S))
+        if not answer.done():
+            await _come_or_gone(request, answer)
+        return answer.result()
     except Late:
         raise Problem(503, "the time of this request is over; ask for less, or again", 1.0) from None
     except asyncio.CancelledError:
@@ -254,8 +272,19 @@ async def _in_time(request: Request, answer: "asyncio.Future[T]") -> T:
             raise Problem(503, "the server is ending; ask again", 1.0) from None
         raise
     finally:
-        gone.cancel()
         answer.cancel()
+
+
+async def _come_or_gone(request: Request, answer: "asyncio.Future[T]") -> None:
+    """Wait for an answer. Raises ``Late``, or ``Problem`` where the client has left."""
+    gone = asyncio.ensure_future(_gone(request))
+    waits: set[asyncio.Future[Any]] = {answer, gone}
+    try:
+        await asyncio.wait(waits, timeout=visit_of(request).left_s, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise Problem(499, "the client left") if gone.done() else Late
+    finally:
+        gone.cancel()
 
 
 async def _gone(request: Request) -> None:

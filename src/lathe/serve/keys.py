@@ -5,6 +5,7 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -71,7 +72,13 @@ def is_known_host(headers: Mapping[bytes, bytes], hosts: frozenset[str]) -> bool
     named = [headers.get(b"host", b"").decode("latin-1")]
     if origin := headers.get(b"origin", b"").decode("latin-1"):
         named.append(origin.partition("://")[2] or origin)
-    return all((host := _host_of(one)) is not None and (is_own(host) or host in hosts) for one in named)
+    return all(_is_known(one, hosts) for one in named)
+
+
+@lru_cache(1024)
+def _is_known(netloc: str, hosts: frozenset[str]) -> bool:
+    host = _host_of(netloc)
+    return host is not None and (is_own(host) or host in hosts)
 
 
 def _host_of(netloc: str) -> str | None:

@@ -7,6 +7,7 @@ import asyncio
 import resource
 import signal
 import socket
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -22,6 +23,8 @@ from lathe.serve.limits import Limits
 
 GRACE_S = 10
 """Seconds that requests under way may still take when no new ones are taken."""
+SWITCH_S = 0.0005
+"""So long a thread that computes may keep the others from running Python: requests come and go in between."""
 HEAD_BYTES = 64 << 10
 """Most bytes of a request before its body."""
 LINGER_S = 2.0
@@ -162,5 +165,6 @@ def serve(guard: Guard, listener: socket.socket, drain_s: float, refresh: Refres
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
+    sys.setswitchinterval(SWITCH_S)
     with stop_flag():  # uvicorn raises the signal again when it is done; being asked to stop is no failure
         _Server(config, guard, drain_s, refresh).run(sockets=[listener])

@@ -1,15 +1,16 @@
 """What is known of a request beside its body: for its deadline, its turn in the queue and its line in the log."""
 
 import math
+import random
 import re
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lathe.serve.web import HTTPConnection
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_numbers = random.Random()  # of its own seed; an id is no secret, and one of the system would cost a call
 _SECONDS = re.compile(r"\d{1,6}(\.\d{1,6})?")
 
 
@@ -31,7 +32,10 @@ class Visit:
         given = headers.get(b"x-request-id", b"").decode("latin-1")
         asked = headers.get(b"x-request-timeout", b"").decode("latin-1").strip()
         patience_s = float(asked) if _SECONDS.fullmatch(asked) else math.inf
-        return cls(given if _ID.fullmatch(given) else uuid.uuid4().hex, time.monotonic() + min(answer_s, patience_s))
+        return cls(
+            given if _ID.fullmatch(given) else f"{_numbers.getrandbits(128):032x}",
+            time.monotonic() + min(answer_s, patience_s),
+        )
 
     @property
     def left_s(self) -> float:
