@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -50,7 +51,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._refresh)
+        if threading.current_thread() is threading.main_thread():  # no other hears signals
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._refresh)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.guard.draining or not self.drain_s:
@@ -134,7 +136,14 @@ class Connection(HttpToolsProtocol):
 
     def _await_head(self) -> None:
         if self._arriving is None:
-            self._arriving = self.loop.call_later(self.limits.body_s, self.transport.abort)
+            self._arriving = self.loop.call_later(self.limits.body_s, self._leave)
+
+    def _leave(self) -> None:
+        self._arriving = None
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+        else:  # the one before is still to be answered
+            self._await_head()
 
     def _stop_waiting(self) -> None:
         if self._arriving is not None:
@@ -154,6 +163,14 @@ def serve(guard: Guard, listener: socket.socket, drain_s: float, refresh: Refres
     """Answer until SIGTERM or SIGINT, then end; a second signal waits no longer."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is an open file
+    sys.setswitchinterval(SWITCH_S)
+    gc.collect()
+    gc.freeze()  # libraries and models stay; to look through them for garbage takes a third of a second each time
+    with stop_flag():  # uvicorn raises the signal again when it is done; being asked to stop is no failure
+        make_server(guard, drain_s, refresh).run(sockets=[listener])
+
+
+def make_server(guard: Guard, drain_s: float, refresh: Refresh) -> uvicorn.Server:
     config = uvicorn.Config(
         guard,
         http=partial(Connection, guard.limits),  # type: ignore[arg-type]
@@ -166,8 +183,4 @@ def serve(guard: Guard, listener: socket.socket, drain_s: float, refresh: Refres
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
-    sys.setswitchinterval(SWITCH_S)
-    gc.collect()
-    gc.freeze()  # libraries and models stay; to look through them for garbage takes a third of a second each time
-    with stop_flag():  # uvicorn raises the signal again when it is done; being asked to stop is no failure
-        _Server(config, guard, drain_s, refresh).run(sockets=[listener])
+    return _Server(config, guard, drain_s, refresh)
