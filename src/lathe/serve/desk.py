@@ -15,7 +15,7 @@ from lathe.core.batching import Batcher, Busy, Late, Run
 from lathe.core.predictions import Prediction
 from lathe.core.runtime import cores
 from lathe.core.types import Encoded, Row
-from lathe.generation import Generated, Generation, Generator, Prompt
+from lathe.generation import Generated, Generation, Generator, Prompt, beams_of
 from lathe.serve.limits import Limits
 from lathe.serve.refusals import Problem
 from lathe.serve.served import Answers, Models, Served
@@ -100,7 +100,7 @@ class Desk:
         """What the model writes after each prompt."""
         run = _Writing(_generator(served), options)
         self._allow(visit_of(request), served, len(prompts))
-        return await self.run(request, served, run, prompts, [_size(prompt) for prompt in prompts])
+        return await self.run(request, served, run, prompts, [_size(prompt, options) for prompt in prompts])
 
     def stream(
         self, request: Request, served: Served, prompt: Prompt, options: Generation
@@ -109,7 +109,7 @@ class Desk:
         visit = visit_of(request)
         self._allow(visit, served, 1)
         stream = _Stream(_generator(served), options)
-        future = self._submit(visit, served, stream, [prompt], [_size(prompt)])
+        future = self._submit(visit, served, stream, [prompt], [_size(prompt, options)])
         return stream.told(future, visit)
 
     async def read(self, request: Request, read: Callable[[Any], T], rows: Any) -> T:
@@ -130,6 +130,9 @@ class Desk:
             raise Problem(413, f"{len(rows):,} rows; send at most {self.limits.rows:,} at a time")
         for number, row in enumerate(rows):
             self.check_text(row, f"rows[{number}]")
+        if (size := sum(map(_read_size, rows))) > self.limits.body_bytes:
+            most = f"at most {self.limits.body_bytes:,} are read"
+            raise Problem(413, f"a tokenizer would read {size:,} characters, a text again beside each other; {most}")
 
     def check_text(self, value: Any, where: str) -> None:
         texts = [*strings(value)]
@@ -143,6 +146,9 @@ class Desk:
         self, visit: Visit, served: Served, run: Run, rows: Sequence[Any], sizes: Sequence[int]
     ) -> "Future[list[Any]]":
         visit.model = served.title
+        if sum(sizes) > self.limits.tokens:
+            most = f"at most {self.limits.tokens:,} are read and written for one request"
+            raise Problem(413, f"{sum(sizes):,} tokens, windows of long texts and pairs included; {most}")
         try:
             future = self.batchers[served.name].submit(run, rows, sizes, visit.key, visit.left_s)
         except Busy as busy:
@@ -247,6 +253,21 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(inner)
 
 
+def _read_size(row: Any) -> int:
+    """Characters that a tokenizer reads: a text is read with each of its choices, and for each pair of entities.
+
+    >>> _read_size({"query": "four", "candidates": ["a", "b", "c"]})
+    15
+    """
+    if not isinstance(row, Mapping):
+        return sum(map(len, strings(row)))
+    beside = row.get("choices") or row.get("candidates") or ()
+    entities = len(row.get("spans") or ())
+    own = sum(map(len, beside))
+    text = sum(map(len, strings(row))) - own
+    return own + text * max(1, len(beside), entities * (entities - 1))
+
+
 def refuse_unused(rows: Sequence[Row], served: Served) -> None:
     """Refuse (422) what the model would not look at, such as the second text of a pair."""
     shapes = served.predictor.task.unlabelled if served.predictor else ()
@@ -276,8 +297,8 @@ def _generator(served: Served) -> Generator:
     return served.generator
 
 
-def _size(prompt: Prompt) -> int:
-    return len(prompt.ids) + prompt.room
+def _size(prompt: Prompt, options: Generation) -> int:
+    return (len(prompt.ids) + prompt.room) * beams_of(options)
 
 
 def _tokens_of(served: Served) -> int:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from lathe.core.data import RowError
 from lathe.core.errors import DataError
 from lathe.core.types import Row
-from lathe.generation import Generation, Generator, Greedy, Prompt
+from lathe.generation import Generation, Generator, Greedy, Prompt, beams_of
 from lathe.serve.desk import Desk, refuse_unused
 from lathe.serve.limits import Limits
 from lathe.serve.meters import MEDIA_TYPE
@@ -153,6 +153,10 @@ def refuse_long(options: Generation, limits: Limits) -> Generation:
     """The same options. Raises ``Problem`` where more is to be written than a request may ask."""
     if options.max_new_tokens > limits.new_tokens:
         raise Problem(422, f"max_new_tokens: {options.max_new_tokens:,}; at most {limits.new_tokens:,} are written")
+    if beams_of(options) > limits.beams:
+        raise Problem(
+            422, f"decoding.num_beams: {beams_of(options):,}; at most {limits.beams:,} are searched at a time"
+        )
     return options
 
 
@@ -175,7 +179,7 @@ def read_prompts(served: Served, rows: Sequence[Row], options: Generation) -> li
 # -------------------------------------------------------------------------------------------------------------- state
 def _add_state(router: APIRouter, desk: Desk) -> None:
     @router.get("/health")
-    @router.head("/health", include_in_schema=False)
+    @router.head("/health")
     async def health() -> Health:
         """That the server lives."""
         return Health(status="ok")

@@ -9,7 +9,7 @@ from lathe.core.errors import DataError, RecipeError
 from lathe.core.report import say
 from lathe.serve.refusals import Problem
 from lathe.serve.visit import visit_of
-from lathe.serve.web import FastAPI, HTTPException, JSONResponse, Request, RequestValidationError
+from lathe.serve.web import FastAPI, HTTPException, JSONResponse, Match, Request, RequestValidationError
 
 OPENAI = ("/v1/embeddings", "/v1/completions", "/v1/chat/completions", "/v1/models")
 """Where errors are objects, as the clients of OpenAI read them."""
@@ -65,7 +65,16 @@ def first(errors: Sequence[Any]) -> str:
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         return problem(request.url.path, 400, "refused")
-    return problem(request.url.path, error.status_code, str(error.detail) or "refused", error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
+    return problem(request.url.path, error.status_code, str(error.detail) or "refused", headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Those that are answered at the path of a request."""
+    ways = [route for route in request.app.state.routes if route.matches(request.scope)[0] != Match.NONE]
+    return sorted({method for route in ways for method in route.methods})
 
 
 async def _told(request: Request, error: Exception) -> JSONResponse:

@@ -16,12 +16,13 @@ from lathe.serve.desk import Desk
 from lathe.serve.dialects.common import VectorOptions, Writing, generation, one_stop, vectors
 from lathe.serve.native import read_prompts
 from lathe.serve.refusals import Problem
-from lathe.serve.schema import Object
+from lathe.serve.schema import Object, Off, One
 from lathe.serve.served import GENERATE, Served
 from lathe.serve.visit import visit_of
 from lathe.serve.web import APIRouter, JSONResponse, Request, StreamingResponse
 
 Text = Annotated[str, Field(min_length=1)]
+STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 ENDS = {"end": "stop", "stop": "stop", "length": "length"}
 
 
@@ -45,7 +46,7 @@ class WrittenBody(Writing):
     stop: str | Annotated[list[str], Field(max_length=16)] | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
-    n: Literal[1] | None = None
+    n: One = None
     frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
     presence_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
     logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
@@ -55,8 +56,8 @@ class WrittenBody(Writing):
 class CompletionBody(WrittenBody):
     prompt: Text | Annotated[list[Text], Field(min_length=1)]
     logprobs: None = None
-    best_of: Literal[1] | None = None
-    echo: Literal[False] | None = None
+    best_of: One = None
+    echo: Off = None
     suffix: None = None
 
 
@@ -75,7 +76,7 @@ class ChatMessage(Object):
 class ChatBody(WrittenBody):
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_completion_tokens: int | None = Field(None, ge=1)
-    logprobs: Literal[False] | None = None
+    logprobs: Off = None
     top_logprobs: None = None
     tools: Annotated[list[Any], Field(max_length=0)] | None = None
     tool_choice: Literal["none", "auto"] | None = None
@@ -133,7 +134,7 @@ def _base64(values: list[float]) -> str:
 
 
 def _add_written(router: APIRouter, desk: Desk) -> None:
-    @router.post("/v1/completions", response_model=None)
+    @router.post("/v1/completions", response_model=None, responses=STREAMED)
     async def completions(request: Request, body: CompletionBody) -> JSONResponse | StreamingResponse:
         """Go on from a text."""
         served = desk.models.asked(body.model, [GENERATE], GENERATE)
@@ -153,13 +154,13 @@ def _add_written(router: APIRouter, desk: Desk) -> None:
         stream = desk.stream(request, served, prompts[0], options)
         return _streamed(_events(form, stream, prompts[0], body, lambda piece: {"text": piece}, []))
 
-    @router.post("/v1/chat/completions", response_model=None)
+    @router.post("/v1/chat/completions", response_model=None, responses=STREAMED)
     async def chat(request: Request, body: ChatBody) -> JSONResponse | StreamingResponse:
         """Answer a conversation."""
         name = None if body.model in (None, "dummy") and len(desk.models) == 1 else body.model
         return await conversed(desk, request, desk.models.asked(name, ["chat"], "chat"), body)
 
-    @router.post("/models/{name}/v1/chat/completions", response_model=None)
+    @router.post("/models/{name}/v1/chat/completions", response_model=None, responses=STREAMED)
     async def chat_of(request: Request, name: str, body: ChatBody) -> JSONResponse | StreamingResponse:
         """The same of the model that the path names."""
         return await conversed(desk, request, desk.models.asked(name, ["chat"], "chat"), body)
