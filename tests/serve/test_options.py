@@ -13,6 +13,8 @@ SAMPLE, BEAM = {"kind": "sample"}, {"kind": "beam"}
         {"decoding": SAMPLE | {"temperature": 1e-300}},
         {"decoding": SAMPLE | {"temperature": 0}},
         {"decoding": SAMPLE | {"top_k": 0}},
+        {"decoding": SAMPLE | {"seed": False}},
+        {"decoding": SAMPLE | {"temperature": "1"}},
         {"decoding": BEAM | {"num_beams": 17}},
         {"decoding": BEAM | {"length_penalty": 1e300}},
         {"repetition_penalty": 1e-300},

@@ -24,7 +24,7 @@ from lathe.serve.web import Request
 
 T = TypeVar("T")
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_UNFIT = re.compile("[\0\ud800-\udfff]")  # NUL, which ends a text elsewhere; halves of a pair are no characters
 _KEY_SHARE = 0.5  # of the queue, where there are several keys
 
 
@@ -139,8 +139,11 @@ class Desk:
         size = sum(map(len, texts)) + max(0, len(texts) - 1)
         if size > self.limits.characters:
             raise Problem(413, f"{where}: {size:,} characters; at most {self.limits.characters:,} are taken")
-        if any(map(_SURROGATE.search, texts)):
-            raise Problem(422, f"{where}: holds half a surrogate pair; send the whole character")
+        if found := next(filter(None, map(_UNFIT.search, texts)), None):
+            what = (
+                "a NUL character; delete it" if found[0] == "\0" else "half a surrogate pair; send the whole character"
+            )
+            raise Problem(422, f"{where}: holds {what}")
 
     def _submit(
         self, visit: Visit, served: Served, run: Run, rows: Sequence[Any], sizes: Sequence[int]

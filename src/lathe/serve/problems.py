@@ -1,5 +1,6 @@
 """Errors as JSON in the form of the dialect that was spoken; none repeats what a request holds."""
 
+import re
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from lathe.serve.web import FastAPI, HTTPException, JSONResponse, Match, Request
 OPENAI = ("/v1/embeddings", "/v1/completions", "/v1/chat/completions", "/v1/models")
 """Where errors are objects, as the clients of OpenAI read them."""
 
+_NAME = re.compile(r"[A-Za-z_]{1,40}|\d{1,9}")
 _TYPES = {429: "overloaded", 503: "unhealthy", 500: "backend"}
 _ROW = (
     'a row is a text, {"text": "..."}, with "text_pair" or "choices" where the model takes them, {"tokens": ["..."]}, '
@@ -54,12 +56,21 @@ def first(errors: Sequence[Any]) -> str:
     >>> first([{"type": "missing", "loc": ("body", "rows"), "msg": "Field required"}])
     'rows: Field required; see /openapi.json'
     """
-    where = [str(part)[:80] for part in errors[0]["loc"][1:]] if errors else []
+    where = [*map(shown, errors[0]["loc"][1:])] if errors else []
     if not where or errors[0]["type"] == "json_invalid":
         return "the body is no JSON object of this kind; see /openapi.json"
     if where[0] == "rows" and len(where) > 1:
         return f"rows[{where[1]}]: {_ROW}"
     return f"{where[0]}: {errors[0]['msg']}; see /openapi.json"
+
+
+def shown(name: Any) -> str:
+    """A name in a request, unless it may be a text.
+
+    >>> shown("top_k"), shown("anna@example.org")
+    ('top_k', 'a name that nobody knows')
+    """
+    return str(name) if _NAME.fullmatch(str(name)) else "a name that nobody knows"
 
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
@@ -90,8 +101,8 @@ async def _unreadable(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _broken(request: Request, error: Exception) -> JSONResponse:
-    """A fault of our own: said by its place, since its message may hold a text."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    who = f"{visit_of(request).id} {request.method} {request.scope.get('path')!r}"
+    """A fault of our own: said by its place and its route, since a message or a path may hold a text."""
+    place, route = traceback.extract_tb(error.__traceback__)[-1], getattr(request.scope.get("route"), "path", "")
+    who = f"{visit_of(request).id} {request.method} {route}"
     say(f"{who}: {type(error).__name__} at {place.filename}:{place.lineno}")
     return problem(request.url.path, 500, "an internal error; the server's log names its place")

@@ -239,8 +239,18 @@ class Answer(Object):
     predictions: list[AnyAnswer] = Field(description="One for each row, in order.")
 
 
+def _numbers(given: Any) -> Any:
+    if isinstance(given, dict) and any(
+        isinstance(value, bool | str) for name, value in given.items() if name != "kind"
+    ):
+        raise ValueError("each option beside kind is a number")
+    return given
+
+
 class GenerateOptions(Object):
-    decoding: AnyDecoding | None = Field(None, description="How each token is chosen; the likeliest if not given.")
+    decoding: Annotated[AnyDecoding | None, BeforeValidator(_numbers)] = Field(
+        None, description="How each token is chosen; the likeliest if not given."
+    )
     max_new_tokens: int = Field(128, ge=1, description="Most tokens of an answer.")
     repetition_penalty: float = Field(1.0, ge=0.01, le=100)
     no_repeat_ngram_size: int = Field(0, ge=0, le=1000)

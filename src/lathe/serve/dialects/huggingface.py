@@ -32,6 +32,7 @@ from lathe.serve.dialects.parameters import (
 )
 from lathe.serve.dialects.tei import SentencesBody, about, only
 from lathe.serve.native import read_prompts
+from lathe.serve.problems import shown
 from lathe.serve.refusals import Problem
 from lathe.serve.schema import ContextRow, PairRow
 from lathe.serve.served import Served
@@ -56,7 +57,7 @@ class Asked:
             return schema.model_validate(self.parameters)
         except ValidationError as error:
             wrong = error.errors(include_input=False, include_url=False)[0]
-            name = ".".join(str(part)[:80] for part in wrong["loc"])
+            name = ".".join(map(shown, wrong["loc"]))
             raise Problem(422, f"parameters.{name}: {wrong['msg']}; it can be left out") from None
 
     def texts(self) -> list[str]:

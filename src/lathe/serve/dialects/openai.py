@@ -1,7 +1,6 @@
 """The dialect of OpenAI: vectors, texts that go on and conversations, whole or as they come."""
 
 import base64
-import json
 import struct
 import time
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +13,7 @@ from lathe.core.types import Encoded
 from lathe.generation import Generated, Generation, Prompt, prompt_of
 from lathe.serve.desk import Desk
 from lathe.serve.dialects.common import VectorOptions, Writing, generation, one_stop, vectors
-from lathe.serve.native import read_prompts
+from lathe.serve.native import line_of, read_prompts
 from lathe.serve.refusals import Problem
 from lathe.serve.schema import Object, Off, One
 from lathe.serve.served import GENERATE, Served
@@ -22,7 +21,7 @@ from lathe.serve.visit import visit_of
 from lathe.serve.web import APIRouter, JSONResponse, Request, StreamingResponse
 
 Text = Annotated[str, Field(min_length=1)]
-STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {}}}}}
 ENDS = {"end": "stop", "stop": "stop", "length": "length"}
 
 
@@ -247,7 +246,7 @@ async def _stripped(stream: AsyncIterator[str | Generated]) -> AsyncIterator[str
 
 
 def event(value: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"
+    return b"data: " + line_of(value) + b"\n\n"
 
 
 def _streamed(events: AsyncIterator[bytes]) -> StreamingResponse:
