@@ -86,6 +86,7 @@ def entailed(model):
 
 def written(model):
     (found,) = model([TEXT])
+    assert found.text
     return [{"summary_text": found.text, "translation_text": found.text, "generated_text": found.text}]
 
 
@@ -168,6 +169,7 @@ def test_the_dialect_of_openai_and_texts_that_go_on(client, model, every):
     read = [np.frombuffer(base64.b64decode(one["embedding"]), "<f4") for one in coded]
     assert np.array(read) == pytest.approx(np.array(vectors(model("embed"))), abs=1e-5)
     (answer,) = model("chat")([{"messages": MESSAGES}])
+    assert answer.text
     for path in ("/v1/chat/completions", "/models/chat/v1/chat/completions"):
         (choice,) = asked(client, path, {"model": "chat", "messages": MESSAGES})["choices"]
         assert choice["message"] == {"role": "assistant", "content": answer.text}

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from lathe.core.errors import RecipeError
 from lathe.core.types import Encoded
 from lathe.generation import Generated, Generation, Prompt, prompt_of
 from lathe.serve.desk import Desk
@@ -173,7 +174,13 @@ async def conversed(desk: Desk, request: Request, served: Served, body: ChatBody
     stop, most = one_stop(body.stop), body.max_completion_tokens or body.max_tokens
     options = generation(body, predictor.task.generation, desk.limits, most, stop, None)
     row = {"messages": [{"role": one.role, "content": _content(one)} for one in body.messages]}
-    asked = replace(predictor, task=replace(predictor.task, generation=options))
+    try:
+        asked = replace(predictor, task=replace(predictor.task, generation=options))
+    except RecipeError:
+        room = f"{served.title} takes {predictor.task.max_length:,} tokens in all"
+        raise Problem(
+            422, f"max_tokens: {options.max_new_tokens:,} leave no room for what is answered; {room}"
+        ) from None
     encoded: list[Encoded] = await desk.encode(request, served, [row], asked)
     prompt = prompt_of(encoded[0]["input_ids"], served.generator, options)
     form = _Form(f"chatcmpl-{visit_of(request).id}", "chat.completion", "chat.completion.chunk", served.title)
