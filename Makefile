@@ -9,7 +9,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test check bench torture peer
+.PHONY: help setup quickstart test check bench torture peer clients
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -37,11 +37,19 @@ torture: .venv/.ok  ## kill running stages at random and compare what comes out 
 peer: .venv/.bench  ## tests that compare with other toolkits
 	$(BIN)/python -m pytest -m peer
 
+clients: .venv/.ok .venv-clients/.ok  ## tests that ask a server by clients of other servers, as they are
+	$(BIN)/python -m pytest -m clients
+
 # A half-made environment (no pip in it) is made again; the stamp is written only after everything is installed.
 .venv/.ok: pyproject.toml constraints.txt
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
 	@echo "installing into .venv: a minute or more, torch is large"
 	@$(INSTALL) -e '.[all,dev]'
+	@touch $@
+
+.venv-clients/.ok: tests/serve/clients/requirements.txt
+	@$(PYTHON) -m venv --clear .venv-clients
+	@.venv-clients/bin/python -m pip install -q -r $<
 	@touch $@
 
 .venv/.bench: .venv/.ok

@@ -4,7 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ EXAMPLES = {
         AnswerQuestion(max_length=16, stride=2),
         [{"context": "a great film in Paris " * 3, "question": "in"}, {"context": "北京很好", "question": "好"}],
     ),
-    "transform": Example(Transform(max_length=24, generation=SHORT), TEXTS),
+    "transform": Example(Transform(max_length=24, generation=replace(SHORT, no_repeat_ngram_size=1)), TEXTS),
     "chat": Example(
         Chat(max_length=30, generation=SHORT),
         ["good film", {"messages": [{"role": "system", "content": "is"}, {"role": "user", "content": "很好"}]}],
@@ -98,7 +98,9 @@ def make(folder: Path, name: str, tokenizer: Any, bert: Any, gpt2: Any) -> Path:
         config.id2label = dict(enumerate(outputs))
         config.label2id = {label: place for place, label in enumerate(outputs)}
     auto_model = {"fill": AutoModelForMaskedLM, "likelihood": AutoModelForCausalLM}.get(name)
-    runtime = save_model(new_model(auto_model or task.auto_model, config, seed=0), tokenizer, folder)
+    runtime = save_model(
+        new_model(auto_model or task.auto_model, config, seed=4 if name == "chat" else 0), tokenizer, folder
+    )
     about = {"stage": "finetune", "task": dump(task)} if task else {"stage": "pretrain"}
     seal(folder, Manifest(kind="model", runtime=runtime, **about))
     return folder

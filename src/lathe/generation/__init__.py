@@ -2,10 +2,11 @@
 
 from lathe.generation.forward import WritingForward, prompt_of
 from lathe.generation.generator import Generator, Prompt, load_generator, refuse_silent
-from lathe.generation.options import AnyDecoding, Beam, Generation, Greedy, Sample
+from lathe.generation.options import LEAST_TEMPERATURE, AnyDecoding, Beam, Generation, Greedy, Sample, beams_of
 from lathe.generation.writing import Generated, Write, text_of
 
 __all__ = [
+    "LEAST_TEMPERATURE",
     "AnyDecoding",
     "Beam",
     "Generated",
@@ -16,6 +17,7 @@ __all__ = [
     "Sample",
     "Write",
     "WritingForward",
+    "beams_of",
     "load_generator",
     "prompt_of",
     "refuse_silent",

@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from lathe.core.keyed import Seeds, row_seeds, uniform
-from lathe.generation.options import Beam, Generation, Sample
+from lathe.generation.options import Generation, Sample, beams_of
 
 
 def processors(options: Generation, size: int, of_prompt: Tensor, keys: Seeds, first: int) -> LogitsProcessorList:
@@ -23,7 +23,7 @@ def processors(options: Generation, size: int, of_prompt: Tensor, keys: Seeds, f
     that of the vocabulary.
     """
     found: list[LogitsProcessor] = [InVocabulary(size)]
-    of_prompt = of_prompt.repeat_interleave(options.decoding.num_beams if isinstance(options.decoding, Beam) else 1, 0)
+    of_prompt = of_prompt.repeat_interleave(beams_of(options), 0)
     found += [Repetition(options.repetition_penalty, of_prompt)] if options.repetition_penalty != 1 else []
     found += [NoRepeat(options.no_repeat_ngram_size, of_prompt)] if options.no_repeat_ngram_size else []
     if isinstance(how := options.decoding, Sample):

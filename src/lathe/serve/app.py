@@ -18,14 +18,18 @@ from lathe.serve.limits import Limits
 from lathe.serve.problems import add_handlers
 from lathe.serve.schema import ProblemAnswer
 from lathe.serve.served import Models
-from lathe.serve.web import FastAPI
+from lathe.serve.web import FastAPI, Route
 
 NO_LIMITS_OF_ITS_OWN = Limits()
 
 _PROBLEMS = {
+    400: "The body is no JSON that can be read.",
     401: "No key, or none that is known.",
     404: "No such model, or none that answers this.",
+    408: "The body did not arrive in time.",
     413: "The body, a row, or their number is too large.",
+    415: "The body is said to be something else than it must be.",
+    421: "The request calls this server by a name that is not its own.",
     422: "The request is not what the schema says.",
     429: "Too much waits already; the header Retry-After says when to ask again.",
     503: "The time of the request was over, or the server ends.",
@@ -57,6 +61,9 @@ def build_app(
         responses={status: {"model": ProblemAnswer, "description": told} for status, told in _PROBLEMS.items()},
     )
     add_handlers(app)
+    app.state.routes = [route for route in app.routes if isinstance(route, Route)]  # what is included is no list
     for dialect in (native, openai, tei, huggingface):
-        app.include_router(dialect.routes(desk))
+        router = dialect.routes(desk)
+        app.include_router(router)
+        app.state.routes += router.routes
     return Guard(app, limits, keys, hosts, writes_log=writes_log)

@@ -15,7 +15,7 @@ from lathe.core.batching import Batcher, Busy, Late, Run
 from lathe.core.predictions import Prediction
 from lathe.core.runtime import cores
 from lathe.core.types import Encoded, Row
-from lathe.generation import Generated, Generation, Generator, Prompt
+from lathe.generation import Generated, Generation, Generator, Prompt, beams_of
 from lathe.serve.beside import Beside
 from lathe.serve.limits import Limits
 from lathe.serve.refusals import Problem
@@ -25,7 +25,7 @@ from lathe.serve.web import Request
 
 T = TypeVar("T")
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_UNFIT = re.compile("[\0\ud800-\udfff]")  # NUL, which ends a text elsewhere; halves of a pair are no characters
 UNWATCHED_S = 0.05
 """So long a request waits before anybody looks whether its client has left."""
 _KEY_SHARE = 0.5  # of the queue, where there are several keys
@@ -91,7 +91,7 @@ class Desk:
 
         def asked() -> Future[list[Any]]:
             encoded = able.encode(rows)
-            return _submit(visit, served, batcher, able.predict, encoded, able.sizes(encoded))
+            return self._submit(visit, served, batcher, able.predict, encoded, able.sizes(encoded))
 
         return await _in_time(request, self._readers.call(asked))
 
@@ -133,7 +133,7 @@ class Desk:
         """What the model writes after each prompt."""
         run = _Writing(_generator(served), options)
         self._allow(visit_of(request), served, len(prompts))
-        return await self.run(request, served, run, prompts, [_size(prompt) for prompt in prompts])
+        return await self.run(request, served, run, prompts, [_size(prompt, options) for prompt in prompts])
 
     def stream(
         self, request: Request, served: Served, prompt: Prompt, options: Generation
@@ -142,7 +142,7 @@ class Desk:
         visit = visit_of(request)
         self._allow(visit, served, 1)
         stream = _Stream(_generator(served), options)
-        future = _submit(visit, served, self.batcher(served), stream, [prompt], [_size(prompt)])
+        future = self._submit(visit, served, self.batcher(served), stream, [prompt], [_size(prompt, options)])
         return stream.told(future, visit)
 
     async def read(self, request: Request, read: Callable[[Any], T], rows: Any) -> T:
@@ -153,7 +153,7 @@ class Desk:
         self, request: Request, served: Served, run: Run, rows: Sequence[Any], sizes: Sequence[int]
     ) -> list[Any]:
         """Wait for the answers; whoever leaves, or waits too long, leaves the queue."""
-        future = _submit(visit_of(request), served, self.batcher(served), run, rows, sizes)
+        future = self._submit(visit_of(request), served, self.batcher(served), run, rows, sizes)
         return await _in_time(request, asyncio.wrap_future(future))
 
     def check(self, rows: Sequence[Any]) -> None:
@@ -162,14 +162,20 @@ class Desk:
             raise Problem(413, f"{len(rows):,} rows; send at most {self.limits.rows:,} at a time")
         for number, row in enumerate(rows):
             self.check_text(row, f"rows[{number}]")
+        if (size := sum(map(_read_size, rows))) > self.limits.body_bytes:
+            most = f"at most {self.limits.body_bytes:,} are read"
+            raise Problem(413, f"a tokenizer would read {size:,} characters, a text again beside each other; {most}")
 
     def check_text(self, value: Any, where: str) -> None:
         texts = [*strings(value)]
         size = sum(map(len, texts)) + max(0, len(texts) - 1)
         if size > self.limits.characters:
             raise Problem(413, f"{where}: {size:,} characters; at most {self.limits.characters:,} are taken")
-        if any(map(_SURROGATE.search, texts)):
-            raise Problem(422, f"{where}: holds half a surrogate pair; send the whole character")
+        if found := next(filter(None, map(_UNFIT.search, texts)), None):
+            what = (
+                "a NUL character; delete it" if found[0] == "\0" else "half a surrogate pair; send the whole character"
+            )
+            raise Problem(422, f"{where}: holds {what}")
 
     def _admit(self, visit: Visit, served: Served, rows: Sequence[Row]) -> None:
         """Refuse what is too much, or nothing that the model reads, before it is tokenized."""
@@ -178,6 +184,18 @@ class Desk:
         visit.model = served.title
         _not_busy(lambda: self.batcher(served).refuse_busy(visit.key, 1))
         self._allow(visit, served, len(rows))
+
+    def _submit(
+        self, visit: Visit, served: Served, batcher: Batcher, run: Run, rows: Sequence[Any], sizes: Sequence[int]
+    ) -> "Future[list[Any]]":
+        """Let rows wait for their turn."""
+        visit.model = served.title
+        if sum(sizes) > self.limits.tokens:
+            most = f"at most {self.limits.tokens:,} are read and written for one request"
+            raise Problem(413, f"{sum(sizes):,} tokens, windows of long texts and pairs included; {most}")
+        future = _not_busy(lambda: batcher.submit(run, rows, sizes, visit.key, visit.left_s))
+        visit.rows, visit.tokens = visit.rows + len(rows), visit.tokens + sum(sizes)
+        return future
 
     def _allow(self, visit: Visit, served: Served, rows: int) -> None:
         """Refuse (429) what is above the rate that a key may ask."""
@@ -191,16 +209,6 @@ class Desk:
             way = "ask again later" if rows <= most else "send fewer at a time"
             raise Problem(429, f"this key may ask {most:,} rows a minute; {way}", (rows - held.rows) * 60 / most)
         held.rows -= rows
-
-
-def _submit(
-    visit: Visit, served: Served, batcher: Batcher, run: Run, rows: Sequence[Any], sizes: Sequence[int]
-) -> "Future[list[Any]]":
-    """Let rows wait for their turn."""
-    visit.model = served.title
-    future = _not_busy(lambda: batcher.submit(run, rows, sizes, visit.key, visit.left_s))
-    visit.rows, visit.tokens = visit.rows + len(rows), visit.tokens + sum(sizes)
-    return future
 
 
 def _not_busy(wait: Callable[[], T]) -> T:
@@ -301,6 +309,21 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(inner)
 
 
+def _read_size(row: Any) -> int:
+    """Characters that a tokenizer reads: a text is read with each of its choices, and for each pair of entities.
+
+    >>> _read_size({"query": "four", "candidates": ["a", "b", "c"]})
+    15
+    """
+    if not isinstance(row, Mapping):
+        return sum(map(len, strings(row)))
+    beside = row.get("choices") or row.get("candidates") or ()
+    entities = len(row.get("spans") or ())
+    own = sum(map(len, beside))
+    text = sum(map(len, strings(row))) - own
+    return own + text * max(1, len(beside), entities * (entities - 1))
+
+
 def refuse_unused(rows: Sequence[Row], served: Served) -> None:
     """Refuse (422) what the model would not look at, such as the second text of a pair."""
     shapes = served.predictor.task.unlabelled if served.predictor else ()
@@ -330,8 +353,8 @@ def _generator(served: Served) -> Generator:
     return served.generator
 
 
-def _size(prompt: Prompt) -> int:
-    return len(prompt.ids) + prompt.room
+def _size(prompt: Prompt, options: Generation) -> int:
+    return (len(prompt.ids) + prompt.room) * beams_of(options)
 
 
 def _tokens_of(served: Served) -> int:

@@ -65,8 +65,9 @@ class Guard:
             if (refusal := self._refusal(scope, headers, visit)) is not None:
                 await refusal(scope, receive, noted)
             else:
-                with suppress(Exception):  # the application has answered 500, and said its place
-                    await self.app(scope, self._counted(visit, receive), noted)
+                await self.app(scope, self._counted(visit, receive), noted)
+        except Exception:  # the application has said its place, and answered 500 unless it had begun to answer
+            status = 500
         finally:
             self.meters.in_flight -= 1
             self._bytes -= visit.size_bytes

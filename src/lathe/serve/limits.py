@@ -13,6 +13,10 @@ class Limits:
     """Most rows of a request; of `/bulk` only its bytes are counted."""
     characters: int = Field(50_000, ge=1)
     """Most characters of one row; they are counted before the tokenizer sees them."""
+    tokens: int = Field(1 << 20, ge=1)
+    """Most tokens of one request: those that the model reads, windows of long texts and pairs included, and writes."""
+    beams: int = Field(16, ge=1)
+    """Most texts that a model searches at a time for one answer."""
     new_tokens: int = Field(1024, ge=1)
     """Most tokens that a request may let a model write."""
     body_s: float = Field(10.0, gt=0)

@@ -1,6 +1,7 @@
 """Our own routes: ``/v1/{task}`` for every task, rows in and predictions out, by the request or by the line."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from lathe.core.data import RowError
 from lathe.core.errors import DataError
 from lathe.core.types import Row
-from lathe.generation import Generation, Generator, Greedy, Prompt
+from lathe.generation import Generation, Generator, Greedy, Prompt, beams_of
 from lathe.serve.desk import Desk, refuse_unused
 from lathe.serve.limits import Limits
 from lathe.serve.meters import MEDIA_TYPE
@@ -29,6 +30,7 @@ from lathe.serve.served import GENERATE, Served
 from lathe.serve.web import APIRouter, JSONResponse, PlainTextResponse, Request, StreamingResponse
 
 NDJSON = "application/x-ndjson"
+_BREAKS = re.compile("[\x85\u2028\u2029]")
 BULK_ROWS = 64  # read, answered and sent together
 
 
@@ -60,8 +62,8 @@ def _add_task(router: APIRouter, desk: Desk, kind: str) -> None:
 
     answer.__annotations__["question"] = question_of(kind)
     router.post(f"/v1/{kind}", response_model=answer_of(kind), name=f"{kind}")(answer)
-    body = {"content": {NDJSON: {"schema": {"type": "string", "description": "A row as JSON on each line."}}}}
-    told = {200: {"content": {NDJSON: {"schema": {"type": "string"}}}}}
+    body = {"content": {NDJSON: {"schema": {"description": "A row as JSON on each line."}}}}
+    told = {200: {"content": {NDJSON: {"schema": {"description": "On each line a prediction, or an error."}}}}}
     router.post(
         f"/v1/{kind}/bulk",
         name=f"{kind} in bulk",
@@ -94,7 +96,17 @@ async def _bulk(
             told[place] = answer
         for number, one in enumerate(told, start + 1):
             head = {"line": number} if "error" in one else {"model": served.title}
-            yield json.dumps(head | one, ensure_ascii=False).encode() + b"\n"
+            yield line_of(head | one) + b"\n"
+
+
+def line_of(value: Any) -> bytes:
+    """JSON without U+0085, U+2028 and U+2029, at which readers of lines break one; JSON escapes the others itself.
+
+    >>> line_of({"影片": "\\u2028"})[-9:]
+    b'"\\\\u2028"}'
+    """
+    told = json.dumps(value, ensure_ascii=False)
+    return _BREAKS.sub(lambda found: f"\\u{ord(found[0]):04x}", told).encode()
 
 
 def _read_line(line: bytes, reads: TypeAdapter[Any], desk: Desk, served: Served) -> dict[str, Any]:
@@ -116,7 +128,7 @@ async def _each(desk: Desk, request: Request, served: Served, rows: Sequence[Row
         return [{"prediction": one.to_json()} for one in await desk.predict(request, served, rows)]
     except DataError as error:
         if len(rows) == 1:
-            return [{"error": str(error)}]
+            return [{"error": str(error).removeprefix("row 0: ")}]
         return [(await _each(desk, request, served, [row]))[0] for row in rows]
     except Problem as problem:
         return [{"error": problem.message}] * len(rows)
@@ -153,6 +165,10 @@ def refuse_long(options: Generation, limits: Limits) -> Generation:
     """The same options. Raises ``Problem`` where more is to be written than a request may ask."""
     if options.max_new_tokens > limits.new_tokens:
         raise Problem(422, f"max_new_tokens: {options.max_new_tokens:,}; at most {limits.new_tokens:,} are written")
+    if beams_of(options) > limits.beams:
+        raise Problem(
+            422, f"decoding.num_beams: {beams_of(options):,}; at most {limits.beams:,} are searched at a time"
+        )
     return options
 
 
@@ -175,7 +191,7 @@ def read_prompts(served: Served, rows: Sequence[Row], options: Generation) -> li
 # -------------------------------------------------------------------------------------------------------------- state
 def _add_state(router: APIRouter, desk: Desk) -> None:
     @router.get("/health")
-    @router.head("/health", include_in_schema=False)
+    @router.head("/health")
     async def health() -> Health:
         """That the server lives."""
         return Health(status="ok")

@@ -1,5 +1,6 @@
 """Errors as JSON in the form of the dialect that was spoken; none repeats what a request holds."""
 
+import re
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,11 +10,12 @@ from lathe.core.errors import DataError, RecipeError
 from lathe.core.report import say
 from lathe.serve.refusals import Problem
 from lathe.serve.visit import visit_of
-from lathe.serve.web import FastAPI, HTTPException, JSONResponse, Request, RequestValidationError
+from lathe.serve.web import FastAPI, HTTPException, JSONResponse, Match, Request, RequestValidationError
 
 OPENAI = ("/v1/embeddings", "/v1/completions", "/v1/chat/completions", "/v1/models")
 """Where errors are objects, as the clients of OpenAI read them."""
 
+_NAME = re.compile(r"[A-Za-z_]{1,40}|\d{1,9}")
 _TYPES = {429: "overloaded", 503: "unhealthy", 500: "backend"}
 _ROW = (
     'a row is a text, {"text": "..."}, with "text_pair" or "choices" where the model takes them, {"tokens": ["..."]}, '
@@ -54,7 +56,7 @@ def first(errors: Sequence[Any]) -> str:
     >>> first([{"type": "missing", "loc": ("body", "rows"), "msg": "Field required"}])
     'rows: Field required; see /openapi.json'
     """
-    where = [str(part)[:80] for part in errors[0]["loc"][1:]] if errors else []
+    where = [*map(shown, errors[0]["loc"][1:])] if errors else []
     if not where or errors[0]["type"] == "json_invalid":
         return "the body is no JSON object of this kind; see /openapi.json"
     if where[0] == "rows" and len(where) > 1:
@@ -62,10 +64,28 @@ def first(errors: Sequence[Any]) -> str:
     return f"{where[0]}: {errors[0]['msg']}; see /openapi.json"
 
 
+def shown(name: Any) -> str:
+    """A name in a request, unless it may be a text.
+
+    >>> shown("top_k"), shown("anna@example.org")
+    ('top_k', 'a name that nobody knows')
+    """
+    return str(name) if _NAME.fullmatch(str(name)) else "a name that nobody knows"
+
+
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         return problem(request.url.path, 400, "refused")
-    return problem(request.url.path, error.status_code, str(error.detail) or "refused", error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
+    return problem(request.url.path, error.status_code, str(error.detail) or "refused", headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Those that are answered at the path of a request."""
+    ways = [route for route in request.app.state.routes if route.matches(request.scope)[0] != Match.NONE]
+    return sorted({method for route in ways for method in route.methods})
 
 
 async def _told(request: Request, error: Exception) -> JSONResponse:
@@ -81,8 +101,8 @@ async def _unreadable(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _broken(request: Request, error: Exception) -> JSONResponse:
-    """A fault of our own: said by its place, since its message may hold a text."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    who = f"{visit_of(request).id} {request.method} {request.scope.get('path')!r}"
+    """A fault of our own: said by its place and its route, since a message or a path may hold a text."""
+    place, route = traceback.extract_tb(error.__traceback__)[-1], getattr(request.scope.get("route"), "path", "")
+    who = f"{visit_of(request).id} {request.method} {route}"
     say(f"{who}: {type(error).__name__} at {place.filename}:{place.lineno}")
     return problem(request.url.path, 500, "an internal error; the server's log names its place")

@@ -4,17 +4,29 @@ from collections.abc import Sequence
 from functools import cache, reduce
 from operator import or_
 from types import GenericAlias
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from lathe.generation import AnyDecoding
 
 
-class Object(BaseModel):
-    """Names that nobody knows are refused, and so is what is no number."""
+def _no_number(given: Any) -> Any:
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        raise ValueError("write false or leave it out")
+    return given
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+Off: TypeAlias = Annotated[Literal[False] | None, BeforeValidator(_no_number)]
+"""What this server does not do: it can only be said to be left out."""
+One: TypeAlias = Annotated[int, Field(ge=1, le=1)] | None
+"""What this server does once."""
+
+
+class Object(BaseModel):
+    """Names that nobody knows are refused, and so is what is no number; a number is no truth, and 1.0 no whole one."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class TextRow(Object):
@@ -227,10 +239,20 @@ class Answer(Object):
     predictions: list[AnyAnswer] = Field(description="One for each row, in order.")
 
 
+def _numbers(given: Any) -> Any:
+    if isinstance(given, dict) and any(
+        isinstance(value, bool | str) for name, value in given.items() if name != "kind"
+    ):
+        raise ValueError("each option beside kind is a number")
+    return given
+
+
 class GenerateOptions(Object):
-    decoding: AnyDecoding | None = Field(None, description="How each token is chosen; the likeliest if not given.")
+    decoding: Annotated[AnyDecoding | None, BeforeValidator(_numbers)] = Field(
+        None, description="How each token is chosen; the likeliest if not given."
+    )
     max_new_tokens: int = Field(128, ge=1, description="Most tokens of an answer.")
-    repetition_penalty: float = Field(1.0, gt=0, le=100)
+    repetition_penalty: float = Field(1.0, ge=0.01, le=100)
     no_repeat_ngram_size: int = Field(0, ge=0, le=1000)
     stop: list[str] = Field([], max_length=16, description="An answer ends before the first of these texts.")
 

@@ -26,6 +26,7 @@ GENERATE = "generate"
 """What a language model that writes answers by itself."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
 
 
 class Answers(Protocol):
@@ -50,6 +51,7 @@ class Served:
     predictor: Answers | None  # none where it only writes
     generator: Generator | None = None  # of a model that writes
     made_s: int = 0  # when its folder was made, in seconds since 1970
+    dtype: str = "float32"  # of its weights
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
@@ -195,10 +197,11 @@ def _version(bundle: Bundle) -> str:
 
 def _opened(name: str, bundle: Bundle, precision: Precision) -> Served:
     version, made_s = _version(bundle), int((bundle.path / "manifest.json").stat().st_mtime)
+    dtype = _DTYPES[bundle.manifest.runtime.precision if bundle.manifest.runtime else "fp32"]
     if _only_writes(bundle):
-        return Served(name, version, None, load_generator(bundle.path, precision), made_s)
+        return Served(name, version, None, load_generator(bundle.path, precision), made_s, dtype)
     predictor = load(bundle.path, precision)
-    return Served(name, version, predictor, _generator_of(predictor, bundle, precision), made_s)
+    return Served(name, version, predictor, _generator_of(predictor, bundle, precision), made_s, dtype)
 
 
 def _only_writes(bundle: Bundle) -> bool:

@@ -6,6 +6,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = [
@@ -15,12 +16,14 @@ __all__ = [
     "HTTPConnection",
     "HTTPException",
     "JSONResponse",
+    "Match",
     "Message",
     "PlainTextResponse",
     "Receive",
     "Request",
     "RequestValidationError",
     "Response",
+    "Route",
     "Scope",
     "Send",
     "StreamingResponse",

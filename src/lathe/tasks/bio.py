@@ -4,7 +4,7 @@ The tags of a head stand in the order O, B-x, I-x, B-y, I-y, ... One word has on
 """
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
@@ -151,7 +151,11 @@ def read_tags(scores: Floats, row: Encoded, outputs: Sequence[str]) -> Spans:
     chosen = most_likely(scores)
     certain = [math.exp(found[tag]) for found, tag in zip(scores, chosen, strict=True)]
     tags = tuple(outputs[tag] for tag in chosen)
-    spans = tuple(_scored(span, row["words"], certain) for span in spans_of_tags(tags, row["words"]))
+    starts, ends = [start for start, _ in row["words"]], [end for _, end in row["words"]]
+    spans = tuple(
+        Span(one.start, one.end, one.label, min(certain[bisect_right(ends, one.start) : bisect_left(starts, one.end)]))
+        for one in spans_of_tags(tags, row["words"])
+    )
     return Spans(spans, tags if row["as_tokens"] else None)
 
 
@@ -179,10 +183,3 @@ def most_likely(scores: Floats) -> list[int]:
     for word in range(len(scores) - 1, 0, -1):
         path.append(int(came_from[word, path[-1]]))
     return path[::-1]
-
-
-def _scored(span: Span, words: Offsets, certain: Sequence[float]) -> Span:
-    inside = [
-        score for (start, end), score in zip(words, certain, strict=True) if start < span.end and span.start < end
-    ]
-    return Span(span.start, span.end, span.label, min(inside))

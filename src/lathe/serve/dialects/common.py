@@ -10,7 +10,7 @@ from pydantic import Field
 
 from lathe.core.predictions import Answer, Frame, Label, Labels, Number, Prediction, Ranking, Vector
 from lathe.core.types import Row
-from lathe.generation import AnyDecoding, Generation, Greedy, Sample
+from lathe.generation import LEAST_TEMPERATURE, AnyDecoding, Generation, Greedy, Sample
 from lathe.serve.desk import Desk
 from lathe.serve.limits import Limits
 from lathe.serve.native import refuse_long
@@ -109,9 +109,9 @@ class Writing(Object):
 
     temperature: float | None = Field(None, ge=0, le=100)
     top_p: float | None = Field(None, gt=0, le=1)
-    seed: int | None = Field(None, ge=0, lt=2**63)
+    seed: int | None = Field(None, ge=0, lt=2**53)
     top_k: int | None = Field(None, ge=1)
-    repetition_penalty: float | None = Field(None, gt=0, le=100)
+    repetition_penalty: float | None = Field(None, ge=0.01, le=100)
 
 
 def generation(
@@ -134,7 +134,7 @@ def generation(
 def _decoding(said: Writing, base: Generation, draws: bool | None) -> AnyDecoding:
     given = {"temperature": said.temperature, "top_p": said.top_p, "top_k": said.top_k}
     named: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if draws is False or said.temperature == 0:
+    if draws is False or (said.temperature is not None and said.temperature < LEAST_TEMPERATURE):
         return Greedy()
     if draws is None and not named:
         return base.decoding

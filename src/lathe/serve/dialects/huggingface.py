@@ -18,7 +18,7 @@ from lathe.serve.dialects.common import (
     scores_of,
     vectors,
 )
-from lathe.serve.dialects.openai import event
+from lathe.serve.dialects.openai import STREAMED, event
 from lathe.serve.dialects.parameters import (
     Answered,
     Body,
@@ -32,6 +32,7 @@ from lathe.serve.dialects.parameters import (
 )
 from lathe.serve.dialects.tei import SentencesBody, about, only
 from lathe.serve.native import read_prompts
+from lathe.serve.problems import shown
 from lathe.serve.refusals import Problem
 from lathe.serve.schema import ContextRow, PairRow
 from lathe.serve.served import Served
@@ -56,7 +57,7 @@ class Asked:
             return schema.model_validate(self.parameters)
         except ValidationError as error:
             wrong = error.errors(include_input=False, include_url=False)[0]
-            name = ".".join(str(part)[:80] for part in wrong["loc"])
+            name = ".".join(map(shown, wrong["loc"]))
             raise Problem(422, f"parameters.{name}: {wrong['msg']}; it can be left out") from None
 
     def texts(self) -> list[str]:
@@ -91,9 +92,10 @@ async def _classified(ask: Asked) -> Any:
 
 async def _tagged(ask: Asked) -> Any:
     options: TokenClassified = ask.options(TokenClassified)
+    ignored = frozenset(options.ignore_labels)
     found = [one.spans if isinstance(one, Frame) else one for one in await ask.predict()]
     each = [
-        [_entity(span, text) for span in one.spans if span.label not in options.ignore_labels]
+        [_entity(span, text) for span in one.spans if span.label not in ignored]
         for text, one in zip(ask.texts(), found, strict=True)
         if isinstance(one, Spans)
     ]
@@ -149,12 +151,14 @@ async def _zero_shot(ask: Asked) -> Any:
     against = [label for label in ask.served.labels if label.lower().startswith(("contra", "not_entail", "矛盾"))]
     if not names or "classify" not in ask.served.kinds:
         raise Problem(422, f"{ask.served.title} knows no entailment, which other labels than its own are told by")
-    if "{}" not in options.hypothesis_template:
+    if options.hypothesis_template.count("{}") != 1:
         raise Problem(422, "parameters.hypothesis_template: write {} where the label is to stand")
     text, *more = ask.texts()
     if more:
         raise Problem(422, "inputs: one text at a time")
     labels = [*dict.fromkeys(options.candidate_labels)]
+    ask.desk.check(labels)
+    ask.desk.check_text(options.hypothesis_template, "parameters.hypothesis_template")
     pairs = [{"text": text, "text_pair": options.hypothesis_template.replace("{}", label)} for label in labels]
     answers = await asked(ask.desk, ask.request, ask.served, pairs)
     scores = [one.scores for one in answers if isinstance(one, Label)]
@@ -209,6 +213,8 @@ def _fillings(text: str, mask: Sequence[Any], name: str, options: Filled, alone:
 
 async def _written(ask: Asked) -> Any:
     options: Written = ask.options(Written)
+    if options.typical_p not in (None, 1) and options.do_sample is not False:
+        raise Problem(422, "parameters.typical_p: tokens are drawn by temperature, top_k and top_p alone; leave it out")
     served = ask.served
     stop = (*one_stop(options.stop), *one_stop(options.stop_sequences))
     base = Generation(max_new_tokens=min(WRITTEN, ask.desk.limits.new_tokens))
@@ -292,17 +298,17 @@ _CAN: dict[Handler, tuple[str, ...]] = {
 def routes(desk: Desk) -> APIRouter:
     router = APIRouter()
 
-    @router.post("/", response_model=None)
+    @router.post("/", response_model=None, responses=STREAMED)
     async def root(request: Request, body: Body, model: str | None = None) -> Any:
         """Ask the one model that is served, in the form of its task."""
         return await answered(desk, request, desk.models.named(model) if model else only(desk), body, None)
 
-    @router.post("/models/{name}", response_model=None)
+    @router.post("/models/{name}", response_model=None, responses=STREAMED)
     async def named(request: Request, name: str, body: Body) -> Any:
         """Ask a model, in the form of its task."""
         return await answered(desk, request, desk.models.named(name), body, None)
 
-    @router.post("/models/{name}/pipeline/{task}", response_model=None)
+    @router.post("/models/{name}/pipeline/{task}", response_model=None, responses=STREAMED)
     async def pipeline(request: Request, name: str, task: str, body: Body) -> Any:
         """Ask a model, in the form of a task that it can do."""
         return await answered(desk, request, desk.models.named(name), body, task)

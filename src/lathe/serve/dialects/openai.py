@@ -1,7 +1,6 @@
 """The dialect of OpenAI: vectors, texts that go on and conversations, whole or as they come."""
 
 import base64
-import json
 import struct
 import time
 from collections.abc import AsyncIterator, Callable
@@ -10,18 +9,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from lathe.core.errors import RecipeError
 from lathe.core.types import Encoded
 from lathe.generation import Generated, Generation, Prompt, prompt_of
 from lathe.serve.desk import Desk
 from lathe.serve.dialects.common import VectorOptions, Writing, generation, one_stop, vectors
-from lathe.serve.native import read_prompts
+from lathe.serve.native import line_of, read_prompts
 from lathe.serve.refusals import Problem
-from lathe.serve.schema import Object
+from lathe.serve.schema import Object, Off, One
 from lathe.serve.served import GENERATE, Served
 from lathe.serve.visit import visit_of
 from lathe.serve.web import APIRouter, JSONResponse, Request, StreamingResponse
 
 Text = Annotated[str, Field(min_length=1)]
+STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {}}}}}
 ENDS = {"end": "stop", "stop": "stop", "length": "length"}
 
 
@@ -45,7 +46,7 @@ class WrittenBody(Writing):
     stop: str | Annotated[list[str], Field(max_length=16)] | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
-    n: Literal[1] | None = None
+    n: One = None
     frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
     presence_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
     logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
@@ -55,8 +56,8 @@ class WrittenBody(Writing):
 class CompletionBody(WrittenBody):
     prompt: Text | Annotated[list[Text], Field(min_length=1)]
     logprobs: None = None
-    best_of: Literal[1] | None = None
-    echo: Literal[False] | None = None
+    best_of: One = None
+    echo: Off = None
     suffix: None = None
 
 
@@ -75,7 +76,7 @@ class ChatMessage(Object):
 class ChatBody(WrittenBody):
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_completion_tokens: int | None = Field(None, ge=1)
-    logprobs: Literal[False] | None = None
+    logprobs: Off = None
     top_logprobs: None = None
     tools: Annotated[list[Any], Field(max_length=0)] | None = None
     tool_choice: Literal["none", "auto"] | None = None
@@ -133,7 +134,7 @@ def _base64(values: list[float]) -> str:
 
 
 def _add_written(router: APIRouter, desk: Desk) -> None:
-    @router.post("/v1/completions", response_model=None)
+    @router.post("/v1/completions", response_model=None, responses=STREAMED)
     async def completions(request: Request, body: CompletionBody) -> JSONResponse | StreamingResponse:
         """Go on from a text."""
         served = desk.models.asked(body.model, [GENERATE], GENERATE)
@@ -153,13 +154,13 @@ def _add_written(router: APIRouter, desk: Desk) -> None:
         stream = desk.stream(request, served, prompts[0], options)
         return _streamed(_events(form, stream, prompts[0], body, lambda piece: {"text": piece}, []))
 
-    @router.post("/v1/chat/completions", response_model=None)
+    @router.post("/v1/chat/completions", response_model=None, responses=STREAMED)
     async def chat(request: Request, body: ChatBody) -> JSONResponse | StreamingResponse:
         """Answer a conversation."""
         name = None if body.model in (None, "dummy") and len(desk.models) == 1 else body.model
         return await conversed(desk, request, desk.models.asked(name, ["chat"], "chat"), body)
 
-    @router.post("/models/{name}/v1/chat/completions", response_model=None)
+    @router.post("/models/{name}/v1/chat/completions", response_model=None, responses=STREAMED)
     async def chat_of(request: Request, name: str, body: ChatBody) -> JSONResponse | StreamingResponse:
         """The same of the model that the path names."""
         return await conversed(desk, request, desk.models.asked(name, ["chat"], "chat"), body)
@@ -173,7 +174,13 @@ async def conversed(desk: Desk, request: Request, served: Served, body: ChatBody
     stop, most = one_stop(body.stop), body.max_completion_tokens or body.max_tokens
     options = generation(body, predictor.task.generation, desk.limits, most, stop, None)
     row = {"messages": [{"role": one.role, "content": _content(one)} for one in body.messages]}
-    asked = replace(predictor, task=replace(predictor.task, generation=options))
+    try:
+        asked = replace(predictor, task=replace(predictor.task, generation=options))
+    except RecipeError:
+        room = f"{served.title} takes {predictor.task.max_length:,} tokens in all"
+        raise Problem(
+            422, f"max_tokens: {options.max_new_tokens:,} leave no room for what is answered; {room}"
+        ) from None
     encoded: list[Encoded] = await desk.encode(request, served, [row], asked)
     prompt = prompt_of(encoded[0]["input_ids"], served.generator, options)
     form = _Form(f"chatcmpl-{visit_of(request).id}", "chat.completion", "chat.completion.chunk", served.title)
@@ -246,7 +253,7 @@ async def _stripped(stream: AsyncIterator[str | Generated]) -> AsyncIterator[str
 
 
 def event(value: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"
+    return b"data: " + line_of(value) + b"\n\n"
 
 
 def _streamed(events: AsyncIterator[bytes]) -> StreamingResponse:

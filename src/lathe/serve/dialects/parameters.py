@@ -6,7 +6,7 @@ from pydantic import Field
 
 from lathe.serve.dialects.common import VectorOptions, Writing
 from lathe.serve.dialects.tei import SentencesBody
-from lathe.serve.schema import ContextRow, Object, PairRow
+from lathe.serve.schema import ContextRow, Object, Off, One, PairRow
 
 Texts = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
 
@@ -27,7 +27,7 @@ class Classified(Object):
 
 class TokenClassified(Object):
     aggregation_strategy: Literal["simple", "first", "average", "max"] | None = None
-    ignore_labels: list[str] = []
+    ignore_labels: Annotated[list[str], Field(max_length=1000)] = []
 
 
 class Answered(Object):
@@ -66,6 +66,7 @@ class Written(Writing):
     stop_sequences: Annotated[list[str], Field(max_length=16)] | None = None
     return_full_text: bool | None = None
     details: bool | None = None
-    decoder_input_details: Literal[False] | None = None
-    watermark: Literal[False] | None = None
-    best_of: Literal[1] | None = None
+    decoder_input_details: Off = None
+    watermark: Off = None
+    best_of: One = None
+    typical_p: float | None = Field(None, gt=0, le=1, description="Of drawn texts only 1.")

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from lathe import __version__
+from lathe.core.runtime import cores
 from lathe.serve.desk import Desk
 from lathe.serve.dialects.common import VectorOptions, asked, likeness, relevance, scores_of, vectors
 from lathe.serve.native import predicted
 from lathe.serve.refusals import Problem
-from lathe.serve.schema import AnyRow, Object
+from lathe.serve.schema import AnyRow, Health, Object
 from lathe.serve.served import Served
 from lathe.serve.web import APIRouter, JSONResponse, Request
 
@@ -157,27 +158,37 @@ def _add_about(router: APIRouter, desk: Desk) -> None:
         """What is served, and how much it takes."""
         return about(desk, desk.models.named(model) if model else only(desk))
 
-    @router.get("/", include_in_schema=False)
-    @router.get("/ping", include_in_schema=False)
-    async def ping() -> dict[str, str]:
-        return {"status": "ok"}
+    @router.get("/")
+    @router.get("/ping")
+    async def ping() -> Health:
+        """That the server lives."""
+        return Health(status="ok")
 
 
 def about(desk: Desk, served: Served) -> dict[str, Any]:
     kinds, labels = served.kinds, served.labels
     names = {"id2label": dict(enumerate(labels)), "label2id": {label: place for place, label in enumerate(labels)}}
-    kind = {"embed": {"embedding": {"pooling": getattr(served.task, "pooling", None)}}, "rank": {"reranker": {}}}
+    pooling = getattr(served.task, "pooling", None)
+    kind = {
+        "embed": {"embedding": {"pooling": "last_token" if pooling == "last" else pooling}},
+        "rank": {"reranker": {"id2label": {0: "score"}, "label2id": {"score": 0}}},
+    }
     return {
         "model_id": served.name,
         "model_sha": served.version,
+        "model_dtype": served.dtype,
         "model_type": kind.get(kinds[0], {"classifier": names} if labels else {kinds[0]: {}}),
         "tasks": kinds,
         "max_concurrent_requests": desk.limits.requests,
         "max_input_length": getattr(served.task, "max_length", None),
         "max_batch_tokens": desk.batcher(served).tokens,
+        "max_batch_requests": None,
         "max_client_batch_size": desk.limits.rows,
+        "tokenization_workers": cores(),
         "auto_truncate": True,
         "version": __version__,
+        "sha": None,
+        "docker_label": None,
     }
 
 
