@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, GPT2Config
 from lathe.core.errors import DataError
 from lathe.likelihood import CausalNetwork, MaskedNetwork, Mixture, NGrams, Windows, likelihood
 from lathe.likelihood.mixture import best_weight
-from lathe.likelihood.protocol import SPELL
+from lathe.likelihood.protocol import SPELL, Likelihood
 from lathe.models import LSTM
 from lathe.models.pretrained import new_model
 from lathe.ngrams import Characters, NGramModel, Pieces, Words
@@ -160,3 +160,8 @@ def test_rows_of_a_network_end_where_training_ends_them(tokenizer):
     model = new_model(AutoModelForCausalLM, config, seed=0)
     (found,) = CausalNetwork(model, tokenizer, 4).score(["the film is good the film"])
     assert len(found.log_probs) == 7 and np.isfinite(found.log_probs).all()
+
+
+def test_the_perplexity_of_what_is_hardly_possible_is_a_number():
+    found = Likelihood(1e6, 1, 2, 1, 1, 1, 1)
+    assert 1e308 < found.perplexity < math.inf

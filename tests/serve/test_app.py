@@ -262,6 +262,27 @@ def test_rows_of_a_client_that_left_are_not_answered():
     assert model.batches == [["first"], ["last"]]
 
 
+@pytest.mark.parametrize("route", [ROUTE, f"{ROUTE}/bulk"])
+def test_a_client_that_leaves_before_its_body_has_come_is_no_fault_of_ours(capsys, route):
+    app, sent = application(writes_log=True), []
+    headers = [
+        (b"host", b"localhost"),
+        (b"content-type", b"application/x-ndjson" if "bulk" in route else b"application/json"),
+    ]
+    scope = {"type": "http", "method": "POST", "path": route, "raw_path": b"", "query_string": b"", "headers": headers}
+    messages = [{"type": "http.request", "body": b'{"rows"', "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive():
+        return messages.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(app(scope | {"scheme": "http", "server": ("localhost", 80), "http_version": "1.1"}, receive, send))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["status"] == sent[0]["status"] < 500
+
+
 def test_a_key_is_asked_for_everywhere_but_for_life():
     keys = Keys({"ann": "a" * 20, "bob": "b" * 20})
     with client_of(keys=keys) as client:

@@ -10,6 +10,7 @@ a model would be the better the fewer words it knows.
 """
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -25,6 +26,8 @@ Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 SPELL = math.log(257)
 """Nats that a byte of an unknown unit costs, and its end."""
 TEXTS_AT_ONCE = 256
+
+_MOST_NATS = math.log(sys.float_info.max)
 
 
 class Counted(NamedTuple):
@@ -65,8 +68,8 @@ class Likelihood(NamedTuple):
 
     @property
     def perplexity(self) -> float:
-        """exp of the nats a unit: comparable only between models of the same units."""
-        return math.exp(self.nats / self.units)
+        """exp of the nats a unit: comparable only between models of the same units. At most 1.8e308."""
+        return math.exp(min(self.nats / self.units, _MOST_NATS))
 
     @property
     def bits_per_byte(self) -> float:

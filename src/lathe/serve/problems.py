@@ -10,7 +10,15 @@ from lathe.core.errors import DataError, RecipeError
 from lathe.core.report import say
 from lathe.serve.refusals import Problem
 from lathe.serve.visit import visit_of
-from lathe.serve.web import FastAPI, HTTPException, JSONResponse, Match, Request, RequestValidationError
+from lathe.serve.web import (
+    ClientDisconnect,
+    FastAPI,
+    HTTPException,
+    JSONResponse,
+    Match,
+    Request,
+    RequestValidationError,
+)
 
 OPENAI = ("/v1/embeddings", "/v1/completions", "/v1/chat/completions", "/v1/models")
 """Where errors are objects, as the clients of OpenAI read them."""
@@ -37,6 +45,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Problem, _told)
+    app.add_exception_handler(ClientDisconnect, _left)
     for kind in (DataError, RecipeError, RowError):
         app.add_exception_handler(kind, _unreadable)
     app.add_exception_handler(Exception, _broken)
@@ -92,6 +101,10 @@ async def _told(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, Problem):
         raise error
     return problem(request.url.path, error.status, error.message, error.headers)
+
+
+async def _left(request: Request, _: Exception) -> JSONResponse:
+    return problem(request.url.path, 499, "the client left before its body had come")
 
 
 async def _unreadable(request: Request, error: Exception) -> JSONResponse:
