@@ -135,6 +135,19 @@ class Client:
         self.close()
         return load
 
+    async def each(self, clients: int) -> Load:
+        """Every question once, by so many clients."""
+        load, start_s, numbers = Load(), time.perf_counter(), iter(range(len(self.requests)))
+
+        async def one() -> None:
+            for number in numbers:
+                await self.ask(number, load, time.perf_counter() - start_s, start_s)
+
+        await asyncio.gather(*(one() for _ in range(clients)))
+        load.seconds = time.perf_counter() - start_s
+        self.close()
+        return load
+
     async def open(self, rate: float, seconds: float, seed: int = 0) -> Load:
         """Questions at random times, ``rate`` a second, until all are answered."""
         load, start_s, asked = Load(), time.perf_counter(), set[asyncio.Task[int]]()

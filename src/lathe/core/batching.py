@@ -121,6 +121,13 @@ class Batcher:
         with self._changed:
             self._refuse_busy(key, size)
 
+    def is_full(self, key: str, size: int) -> bool:
+        try:
+            self.refuse_busy(key, size)
+        except Busy:
+            return True
+        return False
+
     def close(self) -> None:
         """End after the batch that runs; what still waits is cancelled."""
         with self._changed:

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from lathe.core.batching import Batcher, Busy, Late, Run
@@ -181,8 +182,8 @@ class Desk:
         """Refuse what is too much, or nothing that the model reads, before it is tokenized."""
         self.check(rows)
         refuse_unused(rows, served)
-        visit.model = served.title
-        _not_busy(lambda: self.batcher(served).refuse_busy(visit.key, 1))
+        visit.model, batcher = served.title, self.batcher(served)
+        self._not_busy(batcher, visit, 1, lambda: batcher.refuse_busy(visit.key, 1))
         self._allow(visit, served, len(rows))
 
     def _submit(
@@ -193,9 +194,19 @@ class Desk:
         if sum(sizes) > self.limits.tokens:
             most = f"at most {self.limits.tokens:,} are read and written for one request"
             raise Problem(413, f"{sum(sizes):,} tokens, windows of long texts and pairs included; {most}")
-        future = _not_busy(lambda: batcher.submit(run, rows, sizes, visit.key, visit.left_s))
+        size = sum(sizes)
+        future = self._not_busy(batcher, visit, size, lambda: batcher.submit(run, rows, sizes, visit.key, visit.left_s))
         visit.rows, visit.tokens = visit.rows + len(rows), visit.tokens + sum(sizes)
         return future
+
+    def _not_busy(self, batcher: Batcher, visit: Visit, size: int, wait: Callable[[], T]) -> T:
+        """Raises ``Problem`` (429) where the queue has no room for so many tokens."""
+        try:
+            return wait()
+        except Busy as busy:
+            is_only_one = len(self.models) == 1  # else what others ask may be for a model whose queue is empty
+            lasts = partial(batcher.is_full, visit.key, size) if is_only_one else None
+            raise Problem(429, str(busy), busy.retry_s, lasts) from None
 
     def _allow(self, visit: Visit, served: Served, rows: int) -> None:
         """Refuse (429) what is above the rate that a key may ask."""
@@ -209,14 +220,6 @@ class Desk:
             way = "ask again later" if rows <= most else "send fewer at a time"
             raise Problem(429, f"this key may ask {most:,} rows a minute; {way}", (rows - held.rows) * 60 / most)
         held.rows -= rows
-
-
-def _not_busy(wait: Callable[[], T]) -> T:
-    """Raises ``Problem`` (429) where the queue is full."""
-    try:
-        return wait()
-    except Busy as busy:
-        raise Problem(429, str(busy), busy.retry_s) from None
 
 
 @dataclass(frozen=True)

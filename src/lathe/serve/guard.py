@@ -8,11 +8,13 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from lathe.serve.gate import Gate
 from lathe.serve.keys import Keys, is_known_host
 from lathe.serve.limits import Limits
 from lathe.serve.meters import Meters
@@ -41,6 +43,7 @@ class Guard:
     hosts: frozenset[str] = frozenset()  # further names of this server
     meters: Meters = field(default_factory=Meters)
     writes_log: bool = True
+    gate: Gate = field(default_factory=Gate)
     draining: bool = False  # it ends: connections are closed after their answer, and it is not ready
     _bytes: int = 0  # of all requests that are under way
 
@@ -72,6 +75,11 @@ class Guard:
             self.meters.in_flight -= 1
             self._bytes -= visit.size_bytes
             self._note(scope, visit, status)
+
+    def shut(self, path: str, lasts: Callable[[], bool], answer: Response) -> None:
+        """Answer others so, unseen, as long as it lasts: where all are equal, since nobody has a key."""
+        if not self.keys and not self.draining:
+            self.gate.shut(path, lasts, [*answer.raw_headers, *_HEADERS], bytes(answer.body))
 
     def _refusal(self, scope: Scope, headers: dict[bytes, bytes], visit: Visit) -> Response | None:
         """The answer to a request that goes no further."""

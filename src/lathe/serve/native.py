@@ -206,11 +206,12 @@ def _add_state(router: APIRouter, desk: Desk) -> None:
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics(request: Request) -> PlainTextResponse:
         """Counts and times for Prometheus."""
-        meters = request.scope["guard"].meters
+        guard = request.scope["guard"]
         served = desk.models.values()
         gauges = {
-            "lathe_requests_in_flight": {(): meters.in_flight},
+            "lathe_requests_in_flight": {(): guard.meters.in_flight},
+            "lathe_requests_refused_unseen": {(): guard.gate.refused},
             "lathe_waiting_tokens": {(("model", one.title),): desk.batcher(one).waiting for one in served},
             "lathe_model_info": {(("model", one.title), ("task", " ".join(one.kinds))): 1 for one in served},
         }
-        return PlainTextResponse(meters.text(gauges), media_type=MEDIA_TYPE)
+        return PlainTextResponse(guard.meters.text(gauges), media_type=MEDIA_TYPE)

@@ -100,7 +100,10 @@ def _methods(request: Request) -> list[str]:
 async def _told(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, Problem):
         raise error
-    return problem(request.url.path, error.status, error.message, error.headers)
+    answer = problem(request.url.path, error.status, error.message, error.headers)
+    if error.lasts is not None:
+        request.scope["guard"].shut(request.url.path, error.lasts, answer)
+    return answer
 
 
 async def _left(request: Request, _: Exception) -> JSONResponse:

@@ -20,6 +20,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lathe.core.runtime import stop_flag
+from lathe.serve.gate import Gate
 from lathe.serve.guard import Guard
 from lathe.serve.limits import Limits
 
@@ -76,9 +77,9 @@ class _Server(uvicorn.Server):
 class Connection(HttpToolsProtocol):
     """Ends the connection of a client that does not send its request, or does not read its answer, in time."""
 
-    def __init__(self, limits: Limits, **given: Any) -> None:
+    def __init__(self, limits: Limits, gate: Gate, **given: Any) -> None:
         super().__init__(**given)
-        self.limits = limits
+        self.limits, self.gate = limits, gate
         self._in_head, self._is_whole = True, True
         self._head_bytes = 0  # of the request that arrives, as far as its body has not begun
         self._arriving: asyncio.TimerHandle | None = None
@@ -100,6 +101,9 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_ending:
             return
+        if self._is_idle and (refusal := self.gate.refusal(data)) is not None:
+            self._refuse(refusal)
+            return
         super().data_received(data)
         if self._in_head:
             self._head_bytes += len(data)
@@ -109,6 +113,17 @@ class Connection(HttpToolsProtocol):
                 self._await_head()
         elif not self._is_whole and self.cycle.response_complete:
             self._end(b"")
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._is_whole and (self.cycle is None or self.cycle.response_complete)
+
+    def _refuse(self, answer: bytes) -> None:
+        """As after any other answer the next request may come."""
+        self._stop_waiting()
+        self.transport.write(answer)
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -173,7 +188,7 @@ def serve(guard: Guard, listener: socket.socket, drain_s: float, refresh: Refres
 def make_server(guard: Guard, drain_s: float, refresh: Refresh) -> uvicorn.Server:
     config = uvicorn.Config(
         guard,
-        http=partial(Connection, guard.limits),  # type: ignore[arg-type]
+        http=partial(Connection, guard.limits, guard.gate),  # type: ignore[arg-type]
         ws="none",
         interface="asgi3",
         lifespan="on",
