@@ -51,7 +51,7 @@ class Guard:
             return
         headers = dict(scope["headers"])
         visit = scope["visit"] = Visit.of(headers, self.limits.answer_s)
-        scope["guard"], status = self, 500
+        scope["guard"], status = self, 499  # the client has left, unless an answer begins
         self.meters.in_flight += 1
 
         async def noted(message: Message) -> None:
