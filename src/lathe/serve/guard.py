@@ -59,7 +59,8 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", []), *self._headers(visit)]
-            await send(message)
+            if not await _sent(send, message):
+                status = 499
 
         try:
             if (refusal := self._refusal(scope, headers, visit)) is not None:
@@ -148,3 +149,14 @@ class Guard:
             }
             with suppress(OSError):  # where nobody can read it, work goes on
                 print(json.dumps(line), file=sys.stderr, flush=True)
+
+
+async def _sent(send: Send, message: Message) -> bool:
+    """Whether it could be: the HTTP server closes a connection on which nonsense comes after a request."""
+    try:
+        await send(message)
+    except RuntimeError as error:
+        if "closed" not in str(error):
+            raise
+        return False
+    return True
