@@ -25,8 +25,8 @@ def main() -> None:
         sys.exit(f"{done.stdout[-3000:]}\na client failed; no result was written")
     counts = Counter(f"{line['script']} {next(iter(line['versions'].values()))}" for line in lines)
     methods = sorted({f"{line['script']} {next(iter(line['versions'].values()))}: {line['method']}" for line in lines})
-    versions = {name: version for line in lines for name, version in line["versions"].items()}
-    told = {"claim": __doc__.splitlines()[0], "clients": versions, "passed": dict(counts), "methods": methods}
+    clients = sorted({f"{name} {version}" for line in lines for name, version in line["versions"].items()})
+    told = {"claim": __doc__.splitlines()[0], "clients": clients, "passed": dict(counts), "methods": methods}
     write_result("clients", told)
 
 

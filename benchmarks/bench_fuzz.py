@@ -184,7 +184,7 @@ def _log(file: Path) -> dict[str, Any]:
     """What the server itself noted: a line for each request, and faults by their places."""
     lines = file.read_text(encoding="utf-8").splitlines()
     requests = [json.loads(line) for line in lines if line.startswith("{")]
-    faults = Counter(line.partition(": ")[2] for line in lines if " at /" in line)
+    faults = Counter(line.partition(": ")[2] for line in lines if "Error at " in line or "Exception at " in line)
     answers = Counter(str(one["status"]) for one in requests)
     slowest = max(requests, key=lambda one: float(one["ms"]))
     return {"requests": len(requests), "answers": dict(sorted(answers.items())), "faults": dict(faults),

@@ -283,6 +283,25 @@ def test_a_client_that_leaves_before_its_body_has_come_is_no_fault_of_ours(capsy
     assert json.loads(line)["status"] == sent[0]["status"] < 500
 
 
+def test_a_client_that_leaves_before_a_bulk_is_answered_is_no_fault_of_ours(capsys):
+    app, sent = application(writes_log=True), []
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/x-ndjson")]
+    scope = {"type": "http", "method": "POST", "path": f"{ROUTE}/bulk", "raw_path": b"", "query_string": b""}
+    scope |= {"headers": headers, "scheme": "http", "server": ("localhost", 80), "http_version": "1.1"}
+    messages = [{"type": "http.disconnect"}, {"type": "http.request", "body": b'"a"', "more_body": False}]
+
+    async def receive():
+        return messages.pop()
+
+    async def send(message):
+        await asyncio.sleep(0)
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["status"] != 500
+
+
 def test_a_key_is_asked_for_everywhere_but_for_life():
     keys = Keys({"ann": "a" * 20, "bob": "b" * 20})
     with client_of(keys=keys) as client:

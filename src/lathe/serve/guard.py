@@ -54,7 +54,7 @@ class Guard:
             return
         headers = dict(scope["headers"])
         visit = scope["visit"] = Visit.of(headers, self.limits.answer_s)
-        scope["guard"], status = self, 500
+        scope["guard"], status = self, 499  # the client has left, unless an answer begins
         self.meters.in_flight += 1
 
         async def noted(message: Message) -> None:
@@ -62,7 +62,8 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", []), *self._headers(visit)]
-            await send(message)
+            if not await _sent(send, message):
+                status = 499
 
         try:
             if (refusal := self._refusal(scope, headers, visit)) is not None:
@@ -156,3 +157,14 @@ class Guard:
             }
             with suppress(OSError):  # where nobody can read it, work goes on
                 print(json.dumps(line), file=sys.stderr, flush=True)
+
+
+async def _sent(send: Send, message: Message) -> bool:
+    """Whether it could be: the HTTP server closes a connection on which nonsense comes after a request."""
+    try:
+        await send(message)
+    except RuntimeError as error:
+        if "closed" not in str(error):
+            raise
+        return False
+    return True
