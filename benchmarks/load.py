@@ -58,6 +58,10 @@ def post(path: str, body: bytes, host: str, headers: Sequence[str] = ()) -> byte
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 
+def get(path: str, host: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+
+
 class _Connection(asyncio.Protocol):
     """One request at a time; ``tell`` is called with each answer's status and body."""
 

@@ -18,6 +18,7 @@ Run: TypeAlias = Callable[[Sequence[Any]], Sequence[Any]]
 """Encoded rows in, an answer for each out. Rows of two requests go together where their work is equal (==)."""
 
 WEIGHT = 0.2  # of the newest batch in the rate that waiting times are told by
+UNSURE = 3  # of the first batches say nothing of the rate: what runs first runs slowly
 
 
 class Busy(Exception):  # noqa: N818 (it is no fault)
@@ -86,7 +87,8 @@ class Batcher:
     ) -> None:
         self.tokens, self.waiting_tokens, self.share_ratio, self.hold_s = tokens, waiting_tokens, share_ratio, hold_s
         self.wait_s = wait_s
-        self.tokens_per_second = 0.0  # of the last batches; 0 before the first
+        self.tokens_per_second = 0.0  # of the last batches; 0 as long as it is not known
+        self._batches = 0
         self._jobs: OrderedDict[str, deque[_Job]] = OrderedDict()  # of each key, whose turn it is first
         self._tokens_of: dict[str, int] = {}  # waiting, of each key
         self._changed = threading.Condition()
@@ -169,6 +171,9 @@ class Batcher:
             _answer(batch)
             took = sum(part.job.sizes[place] for part in batch for place in part.places)
             rate = took / max(time.perf_counter() - started_s, 1e-9)
+            self._batches += 1
+            if self._batches <= UNSURE:
+                continue
             self.tokens_per_second += (rate - self.tokens_per_second) * (WEIGHT if self.tokens_per_second else 1.0)
 
     def _rest_s(self) -> float | None:

@@ -45,6 +45,11 @@ def _opened(old: Served, folder: Path, precision: Precision) -> Served | None:
         return None
     if new.kinds != old.kinds:
         raise RecipeError(f"{folder} answers {' and '.join(new.kinds)}; a server keeps its tasks, so start another")
-    if new.predictor is not None:
-        new.predictor.predict(new.predictor.encode([example(new)[1]]))
+    warm(new)
     return new
+
+
+def warm(served: Served) -> None:
+    """Answer a first row, which takes longer than others."""
+    if served.predictor is not None:
+        served.predictor.predict(served.predictor.encode([example(served)[1]]))

@@ -70,13 +70,15 @@ def run(recipe: Recipe) -> Told:
 def _answer(recipe: Recipe, listeners: Sequence[socket.socket], place: int) -> None:
     """What one process does, with a listener of its own."""
     from lathe.serve.app import build_app
-    from lathe.serve.refresh import Refresh
+    from lathe.serve.refresh import Refresh, warm
     from lathe.serve.server import serve
 
     keys = Keys.read(recipe.keys) if recipe.keys else Keys()
     names = frozenset(name.lower() for name in (*recipe.hosts, recipe.host))
     folders = names_of(recipe.bundle)
     models = open_models(folders, recipe.precision)
+    for served in models.values():
+        warm(served)
     if place == 0:
         address = _address(recipe.host, listeners[0].getsockname()[1])
         say(f"{_titles(models)} on {address}; Ctrl-C stops it. Try:\n  {_example(address, models)}")
