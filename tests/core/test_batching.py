@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lathe.core.batching import Batcher, Busy, Late
+from lathe.core.batching import UNSURE, Batcher, Busy, Late, Pace
 
 
 class Model:
@@ -151,3 +151,42 @@ def test_a_closed_one_cancels_what_waits_and_takes_no_more(model):
     assert waits.cancelled()
     with pytest.raises(RuntimeError):
         batcher.submit(model, [1], [1])
+
+
+def test_the_pace_is_the_line_through_what_was_measured():
+    pace = Pace()
+    for _ in range(UNSURE):
+        assert pace.seconds(10) is None
+        pace.note(10, 100.0)  # what runs first says nothing
+    for tokens in (10, 40, 25, 100, 60):
+        pace.note(tokens, 0.01 + 0.002 * tokens)
+    assert pace.seconds(50) == pytest.approx(0.11)
+    assert pace.seconds(200) == pytest.approx(0.41)
+
+
+def test_batches_of_one_size_are_taken_to_cost_by_the_token():
+    pace = Pace()
+    for _ in range(10):
+        pace.note(25, 0.01)
+    assert pace.seconds(50) == pytest.approx(0.02)
+
+
+def test_batches_that_are_faster_when_larger_are_not_believed():
+    pace = Pace()
+    for _ in range(3 * UNSURE):
+        pace.note(10, 0.02)
+        pace.note(100, 0.01)
+    assert pace.seconds(1000) == pytest.approx(pace.seconds(0), rel=1e-9) > 0
+
+
+def test_what_would_be_answered_too_late_is_refused(model):
+    with Batcher(tokens=100, wait_s=0.5) as batcher:
+        for _ in range(UNSURE + 1):
+            batcher._pace.note(10, 1.0)
+        model.hold(batcher)
+        batcher.submit(model, [1], [10])  # an empty queue takes any
+        with pytest.raises(Busy) as refused:
+            batcher.submit(model, [1], [10])
+        assert refused.value.retry_s >= 1
+        assert batcher.is_full("", 1)
+        model.goes_on.set()

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple, Self, TypeAlias
 Run: TypeAlias = Callable[[Sequence[Any]], Sequence[Any]]
 """Encoded rows in, an answer for each out. Rows of two requests go together where their work is equal (==)."""
 
-WEIGHT = 0.2  # of the newest batch in the rate that waiting times are told by
-UNSURE = 3  # of the first batches say nothing of the rate: what runs first runs slowly
+KEEP = 0.9  # of what the batches before the newest say of the pace
+UNSURE = 3  # of the first batches say nothing of it: what runs first runs slowly
 
 
 class Busy(Exception):  # noqa: N818 (it is no fault)
@@ -31,6 +31,34 @@ class Busy(Exception):  # noqa: N818 (it is no fault)
 
 class Late(Exception):  # noqa: N818
     """The time that a request had is over, and its rows still wait."""
+
+
+class Pace:
+    """How long a batch takes, by those before it: some time for itself, and some for each token.
+
+    The line through (tokens, seconds) with the least squares, in which every batch counts for less than the next.
+    """
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._weight = self._x = self._y = self._xx = self._xy = 0.0
+
+    def note(self, tokens: int, seconds: float) -> None:
+        self._seen += 1
+        if self._seen > UNSURE:
+            self._weight = KEEP * self._weight + 1
+            self._x, self._y = KEEP * self._x + tokens, KEEP * self._y + seconds
+            self._xx, self._xy = KEEP * self._xx + tokens**2, KEEP * self._xy + tokens * seconds
+
+    def seconds(self, tokens: int) -> float | None:
+        """Of a batch of so many tokens; None as long as that is not known."""
+        if not self._weight:
+            return None
+        x, y = self._x / self._weight, self._y / self._weight
+        spread = self._xx / self._weight - x * x
+        each = (self._xy / self._weight - x * y) / spread if spread > (0.05 * x) ** 2 else y / x
+        each = min(max(each, 0.0), y / x)
+        return y + each * (tokens - x)
 
 
 @dataclass(eq=False)
@@ -72,9 +100,9 @@ class Batcher:
     """A thread that answers waiting rows, at most ``tokens`` of them together, a single longer row by itself.
 
     Keys take turns row by row: who asks for much waits behind himself. Where more than ``waiting_tokens`` would wait in
-    all, or more than ``share_ratio`` of them for one key, or any for longer than ``wait_s`` at the speed of the last
-    batches, a request is refused at once; an empty queue takes any. Rows wait up to ``hold_s`` for others beside them,
-    and not at all if that is 0: what comes while a batch runs is the next.
+    all, or more than ``share_ratio`` of them for one key, or where an answer would take longer than ``wait_s`` at the
+    pace of the last batches, a request is refused at once; an empty queue takes any. Rows wait up to ``hold_s`` for
+    others beside them, and not at all if that is 0: what comes while a batch runs is the next.
     """
 
     def __init__(
@@ -87,8 +115,8 @@ class Batcher:
     ) -> None:
         self.tokens, self.waiting_tokens, self.share_ratio, self.hold_s = tokens, waiting_tokens, share_ratio, hold_s
         self.wait_s = wait_s
-        self.tokens_per_second = 0.0  # of the last batches; 0 as long as it is not known
-        self._batches = 0
+        self._pace = Pace()
+        self._free_s = 0.0  # when the batch that runs will have ended, by time.monotonic
         self._jobs: OrderedDict[str, deque[_Job]] = OrderedDict()  # of each key, whose turn it is first
         self._tokens_of: dict[str, int] = {}  # waiting, of each key
         self._changed = threading.Condition()
@@ -154,11 +182,23 @@ class Batcher:
 
     def _refuse_busy(self, key: str, size: int) -> None:
         own, total = self._tokens_of.get(key, 0), sum(self._tokens_of.values())
-        most = min(self.waiting_tokens, self.wait_s * self.tokens_per_second if self.tokens_per_second else math.inf)
-        full = total and total + size > most
-        greedy = own and own + size > self.share_ratio * most
+        if not total:
+            return
+        wait_s = self._wait_s(total + size)
+        full = total + size > self.waiting_tokens or wait_s > self.wait_s
+        greedy = own and (
+            own + size > self.share_ratio * self.waiting_tokens
+            or self._wait_s(own + size) > self.wait_s * self.share_ratio
+        )
         if full or greedy:
-            raise Busy(total / self.tokens_per_second if self.tokens_per_second else 1.0)
+            raise Busy(self._wait_s(total) or 1.0)
+
+    def _wait_s(self, tokens: int) -> float:
+        """Until so many waiting tokens are answered; 0 where that is not known."""
+        batches, rest = divmod(tokens, self.tokens)
+        if (last_s := self._pace.seconds(rest)) is None:
+            return 0.0
+        return max(0.0, self._free_s - time.monotonic()) + batches * (self._pace.seconds(self.tokens) or 0.0) + last_s
 
     def _work(self) -> None:
         while True:
@@ -167,14 +207,10 @@ class Batcher:
                     if self._closed:
                         return
                     self._changed.wait(self._rest_s())
-            started_s = time.perf_counter()
+            took, started_s = sum(part.job.sizes[place] for part in batch for place in part.places), time.monotonic()
+            self._free_s = started_s + (self._pace.seconds(took) or 0.0)
             _answer(batch)
-            took = sum(part.job.sizes[place] for part in batch for place in part.places)
-            rate = took / max(time.perf_counter() - started_s, 1e-9)
-            self._batches += 1
-            if self._batches <= UNSURE:
-                continue
-            self.tokens_per_second += (rate - self.tokens_per_second) * (WEIGHT if self.tokens_per_second else 1.0)
+            self._pace.note(took, time.monotonic() - started_s)
 
     def _rest_s(self) -> float | None:
         """Until the oldest rows have waited long enough for others; None where none wait."""

@@ -32,6 +32,6 @@ class Limits:
     waiting_tokens: int = Field(65_536, ge=1)
     """Most tokens that wait for a model; what would be more is refused at once, with 429."""
     wait_s: float = Field(10.0, gt=0)
-    """Longest time that rows may have to wait, by the speed of the last batches; more are refused at once, with 429."""
+    """Longest time until rows are answered, at the pace of the last batches; more are refused at once, with 429."""
     key_rows_per_minute: int | None = Field(None, ge=1)
     """Most rows that one key may ask in a minute; any number if not given."""
