@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from lathe import __version__
-from lathe.serve import native
+from lathe.serve import native, page
 from lathe.serve.desk import Desk
 from lathe.serve.dialects import huggingface, openai, tei
 from lathe.serve.guard import Guard
@@ -57,6 +57,6 @@ def build_app(
         responses={status: {"model": ProblemAnswer, "description": told} for status, told in _PROBLEMS.items()},
     )
     add_handlers(app)
-    for dialect in (native, openai, tei, huggingface):
+    for dialect in (page, native, openai, tei, huggingface):
         app.include_router(dialect.routes(desk))
     return Guard(app, limits, keys, hosts, writes_log=writes_log)

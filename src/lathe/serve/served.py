@@ -50,6 +50,7 @@ class Served:
     predictor: Answers | None  # none where it only writes
     generator: Generator | None = None  # of a model that writes
     made_s: int = 0  # when its folder was made, in seconds since 1970
+    bundle: Bundle | None = field(default=None, repr=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
@@ -196,9 +197,9 @@ def _version(bundle: Bundle) -> str:
 def _opened(name: str, bundle: Bundle, precision: Precision) -> Served:
     version, made_s = _version(bundle), int((bundle.path / "manifest.json").stat().st_mtime)
     if _only_writes(bundle):
-        return Served(name, version, None, load_generator(bundle.path, precision), made_s)
+        return Served(name, version, None, load_generator(bundle.path, precision), made_s, bundle)
     predictor = load(bundle.path, precision)
-    return Served(name, version, predictor, _generator_of(predictor, bundle, precision), made_s)
+    return Served(name, version, predictor, _generator_of(predictor, bundle, precision), made_s, bundle)
 
 
 def _only_writes(bundle: Bundle) -> bool:

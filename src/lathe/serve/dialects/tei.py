@@ -157,7 +157,6 @@ def _add_about(router: APIRouter, desk: Desk) -> None:
         """What is served, and how much it takes."""
         return about(desk, desk.models.named(model) if model else only(desk))
 
-    @router.get("/", include_in_schema=False)
     @router.get("/ping", include_in_schema=False)
     async def ping() -> dict[str, str]:
         return {"status": "ok"}
