@@ -23,8 +23,8 @@ export function chat(task, model, about, onRefused) {
     const given = [...turns, { role: "user", content: asked }];
     const path = task === "chat" ? "/v1/chat/completions" : "/v1/completions";
     const most = Math.min(NEW_TOKENS, about.new_tokens);
-    const what = task === "chat" ? { messages: given } : { prompt: asked };
-    const body = { model: model.name, ...what, max_tokens: most, stream: true };
+    const what = task === "chat" ? { messages: given } : { prompt: asked, max_tokens: most };
+    const body = { model: model.name, ...what, stream: true };
     const said = el("p", { class: "written", dir: "auto" }, task === "chat" ? "" : el("span", { class: "soft" }, asked));
     const piece = el("bdi", { dir: "auto" });
     said.append(piece);

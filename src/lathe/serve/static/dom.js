@@ -3,7 +3,7 @@
 export function el(name, given = {}, ...children) {
   const made = document.createElement(name);
   fill(made, given);
-  made.append(...children.flat().filter((one) => one !== null && one !== undefined));
+  made.append(...children.flat(Infinity).filter((one) => one !== null && one !== undefined));
   return made;
 }
 

@@ -75,7 +75,9 @@ export function modelsView(about, onRefused) {
   const speeds = new Map();
   const made = el("div", { class: "models" });
   const draw = () => {
-    const sections = families(about.models).map((family) => familyOf(family, speeds));
+    const found = families(about.models);
+    const alone = found.filter((family) => family.length === 1).flat();
+    const sections = [...found.filter((family) => family.length > 1), ...(alone.length ? [alone] : [])].map((family) => familyOf(family, speeds));
     made.replaceChildren(el("h2", {}, t("front")), el("div", { class: "acts" }, measured, el("span", { class: "soft hint" }, t("measureHint"))), ...sections);
   };
   const measured = button(t("measure"), async () => {
@@ -131,10 +133,13 @@ function common(family) {
 
 function familyOf(family, speeds) {
   const score = common(family);
-  const scoreOf = (model) => (score ? model.scores[score].toFixed(3) : t("noScore"));
+  const scoreOf = (model) => {
+    const name = score ?? common([model]);
+    return name ? `${score ? "" : `${name} `}${model.scores[name].toFixed(3)}` : t("noScore");
+  };
   const rows = family.map((model) => cells([el("span", {}, text(`${model.name}@${model.version}`)), model.tasks.map((task) => t(task)).join(", "), scoreOf(model), size(model.size_bytes), ms(speeds.get(model.name)), [model.stage, model.runtime, model.precision].filter(Boolean).join(" · ")]));
   const heads = [t("model"), t("task"), score ?? t("score"), t("sizeColumn"), t("latency"), t("madeBy")];
-  const plot = score && family.length > 1 ? front(family, score) : null;
+  const plot = score && families(family).length === 1 && family.length > 1 ? front(family, score) : null;
   return el("section", { class: "family" }, plot, table(heads, rows), family.map(details));
 }
 
