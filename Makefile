@@ -9,7 +9,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test check bench torture peer clients
+.PHONY: help setup quickstart test check bench torture browser peer clients
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -33,6 +33,10 @@ bench: .venv/.bench  ## measure every claim again: benchmarks/bench_*.py
 
 torture: .venv/.ok  ## kill running stages at random and compare what comes out with an unbroken run
 	$(BIN)/python -m pytest -m torture
+
+browser: .venv/.ok  ## visit the page of a server with the Chromium of this machine
+	@$(INSTALL) -e '.[browser]'
+	$(BIN)/python -m pytest -m browser
 
 peer: .venv/.bench  ## tests that compare with other toolkits
 	$(BIN)/python -m pytest -m peer

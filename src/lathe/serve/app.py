@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from lathe import __version__
-from lathe.serve import native
+from lathe.serve import native, page
 from lathe.serve.desk import Desk
 from lathe.serve.dialects import huggingface, openai, tei
 from lathe.serve.guard import Guard
@@ -62,7 +62,7 @@ def build_app(
     )
     add_handlers(app)
     app.state.routes = [route for route in app.routes if isinstance(route, Route)]  # what is included is no list
-    for dialect in (native, openai, tei, huggingface):
+    for dialect in (page, native, openai, tei, huggingface):
         router = dialect.routes(desk)
         app.include_router(router)
         app.state.routes += router.routes

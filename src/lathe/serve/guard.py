@@ -24,6 +24,10 @@ from lathe.serve.web import ASGIApp, HTTPException, Message, Receive, Response, 
 
 OPEN = ("/health", "/ready")
 """What needs no key."""
+QUIET = (*OPEN, "/v1/traffic")
+"""What is asked again and again, and noted only where it fails."""
+PAGE = ("/", "/page/")
+"""What is for browsers, and holds nothing of anybody's."""
 
 _HEADERS = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
@@ -61,7 +65,7 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", []), *self._headers(visit)]
+                message["headers"] = [*message.get("headers", []), *self._headers(visit, message.get("headers", []))]
             if not await _sent(send, message):
                 status = 499
 
@@ -88,7 +92,7 @@ class Guard:
         if not is_known_host(headers, self.hosts):
             return problem(path, 421, "this server has another name; ask it by its address, or name it in hosts=[...]")
         visit.key = (self.keys.holder(headers) or "") if self.keys else ""
-        if self.keys and not visit.key and not (path in OPEN and scope["method"] in ("GET", "HEAD")):
+        if self.keys and not visit.key and not (_is_open(path) and scope["method"] in ("GET", "HEAD")):
             way = {"WWW-Authenticate": "Bearer"}
             return problem(path, 401, "send a key: the header Authorization: Bearer KEY", way)
         if path in OPEN:
@@ -129,19 +133,23 @@ class Guard:
     def _too_large(self) -> str:
         return f"the body is too large; at most {self.limits.body_bytes:,} bytes are taken"
 
-    def _headers(self, visit: Visit) -> list[tuple[bytes, bytes]]:
+    def _headers(self, visit: Visit, given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Beside those of the answer, which the page alone has of its own."""
+        named = {name for name, _ in given}
         closing = [(b"connection", b"close")] if self.draining else []
-        return [*_HEADERS, *closing, (b"x-request-id", visit.id.encode())]
+        return [*(one for one in _HEADERS if one[0] not in named), *closing, (b"x-request-id", visit.id.encode())]
 
     def _note(self, scope: Scope, visit: Visit, status: int) -> None:
         """Count the request, and write its line: never a text, nor a path that the client has made up."""
         took_s, route = time.perf_counter() - visit.since_s, getattr(scope.get("route"), "path", "")
         self.meters.count("lathe_requests_total", route=route, model=visit.model, status=str(status))
         self.meters.time(took_s, route=route)
+        if scope["method"] == "POST":
+            self.meters.recent.note(took_s, visit.model, status)
         if visit.rows:
             self.meters.count("lathe_rows_total", visit.rows, model=visit.model)
             self.meters.count("lathe_tokens_total", visit.tokens, model=visit.model)
-        if self.writes_log and not (route in OPEN and status == 200):
+        if self.writes_log and not (route in QUIET and status == 200):
             line: dict[str, Any] = {
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
                 "id": visit.id,
@@ -168,3 +176,7 @@ async def _sent(send: Send, message: Message) -> bool:
             raise
         return False
     return True
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN or path == PAGE[0] or path.startswith(PAGE[1])

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TypeAlias
 
+from lathe.serve.recent import Recent
+
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the times that are counted together."""
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -26,6 +28,7 @@ class Meters:
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self.recent = Recent()
         self._counts: dict[str, dict[Labels, int]] = defaultdict(lambda: defaultdict(int))
         self._times: dict[Labels, _Times] = defaultdict(_Times)
         self._lock = threading.Lock()

@@ -52,6 +52,7 @@ class Served:
     generator: Generator | None = None  # of a model that writes
     made_s: int = 0  # when its folder was made, in seconds since 1970
     dtype: str = "float32"  # of its weights
+    bundle: Bundle | None = field(default=None, repr=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
@@ -199,9 +200,9 @@ def _opened(name: str, bundle: Bundle, precision: Precision) -> Served:
     version, made_s = _version(bundle), int((bundle.path / "manifest.json").stat().st_mtime)
     dtype = _DTYPES[bundle.manifest.runtime.precision if bundle.manifest.runtime else "fp32"]
     if _only_writes(bundle):
-        return Served(name, version, None, load_generator(bundle.path, precision), made_s, dtype)
+        return Served(name, version, None, load_generator(bundle.path, precision), made_s, dtype, bundle)
     predictor = load(bundle.path, precision)
-    return Served(name, version, predictor, _generator_of(predictor, bundle, precision), made_s, dtype)
+    return Served(name, version, predictor, _generator_of(predictor, bundle, precision), made_s, dtype, bundle)
 
 
 def _only_writes(bundle: Bundle) -> bool:

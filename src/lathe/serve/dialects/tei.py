@@ -158,7 +158,6 @@ def _add_about(router: APIRouter, desk: Desk) -> None:
         """What is served, and how much it takes."""
         return about(desk, desk.models.named(model) if model else only(desk))
 
-    @router.get("/")
     @router.get("/ping")
     async def ping() -> Health:
         """That the server lives."""
