@@ -74,7 +74,7 @@ CORE = [
     ],
     *["average", "recompute", "compilation", "muon", "adamw", "optim", "checkpoint", "health"],
     *["coupled", "learn", "fit", "ready", "dry", "trial"],
-    *["stats", "predictor", "batching", "measure"],
+    *["stats", "calibration", "predictor", "batching", "measure"],
 ]
 # Rooms of core that see less than their place would allow.
 ONLY = {"metrics": {"errors", "predictions", "types", "scripts"}}

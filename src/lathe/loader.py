@@ -5,6 +5,7 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM
 
+from lathe.core import calibration
 from lathe.core.bundle import Bundle
 from lathe.core.errors import BundleError, RecipeError
 from lathe.core.predictor import TaskPredictor
@@ -35,6 +36,7 @@ def load(path: str | Path, precision: Precision = "fp32") -> TaskPredictor:
 
     >>> model = load("runs/reviews")                       # doctest: +SKIP
     >>> model(["great film", {"text": "awful plot"}])      # doctest: +SKIP
+    >>> model.confident(["great film"])[0].confidence      # doctest: +SKIP
     """
     bundle = Bundle.open(Path(path), kind="model")
     if bundle.manifest.task is None:
@@ -44,7 +46,8 @@ def load(path: str | Path, precision: Precision = "fp32") -> TaskPredictor:
     set_up()
     tokenizer = open_tokenizer(bundle.path)
     _check_task(bundle, task, tokenizer)
-    return TaskPredictor(task, tokenizer, _forward(bundle, task, tokenizer, precision))
+    forward = _forward(bundle, task, tokenizer, precision)
+    return TaskPredictor(task, tokenizer, forward, calibration=calibration.read(bundle.path))
 
 
 def asked_of(bundle: Bundle) -> AnyTask | Fill | Weigh:

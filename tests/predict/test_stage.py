@@ -10,8 +10,9 @@ import pyarrow.parquet
 import pytest
 
 from lathe.core import answers
+from lathe.core.bundle import Bundle, seal
 from lathe.core.data import Columns
-from lathe.core.errors import BundleError, DataError, Stopped
+from lathe.core.errors import BundleError, DataError, RecipeError, Stopped
 from lathe.loader import load
 from lathe.predict import Recipe, run
 from lathe.predict.stage import Data
@@ -135,3 +136,17 @@ def test_a_signal_ends_it_with_nothing_written(classifier, tmp_path, monkeypatch
         run(Recipe(bundle=classifier, data=Data(file=data)), tmp_path / "out.jsonl")
     assert stopped.value.exit_code == 143
     assert sorted(p.name for p in tmp_path.iterdir()) == ["classifier", "rows.jsonl"]
+
+
+def test_confidence_is_told_as_python_tells_it_or_refused(classifier, tmp_path):
+    file = write(tmp_path / "rows.jsonl", [{"text": "good film"}])
+    recipe = Recipe(bundle=classifier, data=Data(file=file), confidence=True)
+    with pytest.raises(RecipeError, match="holds no calibration"):
+        run(recipe, tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+    manifest = Bundle.open(classifier).manifest
+    (classifier / "calibration.json").write_text('{"kind": "temperature", "temperature": 2.0, "rows": 30}')
+    seal(classifier, manifest)
+    run(recipe, tmp_path / "out.jsonl")
+    told = lines(tmp_path / "out.jsonl")[0]["prediction"]
+    assert told == load(classifier).confident(["good film"])[0].to_json()

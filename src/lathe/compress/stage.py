@@ -10,9 +10,9 @@ from lathe.compress.candidate import Candidate, Splits
 from lathe.compress.distill import Distill
 from lathe.compress.int8 import Int8
 from lathe.compress.prune import Prune
-from lathe.compress.report import is_labelled, measure_candidate, report
+from lathe.compress.report import Measured, golds_of, is_labelled, looked_at, measure_candidate, report
 from lathe.compress.vocabulary import Vocabulary
-from lathe.core import runtime
+from lathe.core import calibration, runtime
 from lathe.core.bundle import Bundle, DataUse, Manifest, Runtime
 from lathe.core.data import Columns, Table, check_labels, describe, load, warnings, write_quarantine
 from lathe.core.errors import BundleError, GateError, RecipeError
@@ -87,8 +87,18 @@ def _make(recipe: Recipe, work: Work) -> Manifest:
         measured.append(measure_candidate(step(measured[-1].candidate, teacher, work, folder)))
     scores, change = report(measured)
     _check_drop(recipe.max_drop, task, change)
+    _calibrate(measured[-1], work)
     made = measured[-1].candidate.runtime
     return Manifest(kind="model", stage="compress", task=dump(task), data=used, scores=scores, runtime=made)
+
+
+def _calibrate(last: Measured, work: Work) -> None:
+    """By the answers to validation rows of the model that is published."""
+    made = last.candidate
+    examples = made.splits["validation"]
+    is_answered = looked_at(made.splits) == "validation"
+    predictions = last.predictions if is_answered else made.predictor.predict(examples.encoded)
+    calibration.write(work.result, made.predictor.task.kind, golds_of(made, examples), predictions)
 
 
 def _teacher(base: Bundle, task: AnyTask, tokenizer: Any, splits: Splits) -> Candidate:

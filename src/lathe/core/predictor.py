@@ -3,13 +3,15 @@
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from lathe.core.calibration import Calibration, Sure, refuse_unscored
 from lathe.core.data import Columns, RowError, Shape, find_columns, read_row
-from lathe.core.errors import DataError
+from lathe.core.errors import DataError, RecipeError
 from lathe.core.predictions import Prediction
 from lathe.core.types import Encoded, Forward, Row, Symbols, as_row, lengths_of, pieces_of
 
@@ -33,11 +35,23 @@ class TaskPredictor:
     tokenizer: Any
     forward: Forward
     tokens_per_batch: int = 8192  # padded tokens of one forward pass
+    calibration: Calibration | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def __call__(self, rows: Sequence[Row | str]) -> list[Prediction]:
         """Raises ``DataError`` naming the first row (0-based) that cannot be read."""
         return self.predict(self.encode(rows))
+
+    @cached_property
+    def confident(self) -> "Confident":
+        """The same, with how likely each answer is right. Raises ``RecipeError`` where that is not known."""
+        refuse_unscored(self.task.kind)
+        if self.calibration is None:
+            raise RecipeError(
+                "confidence: the bundle holds no calibration; make it again with `lathe finetune` or `lathe compress` "
+                "of this version and at least 20 validation rows, or take its scores, which are not calibrated"
+            )
+        return Confident(self, self.calibration)
 
     def encode(self, rows: Sequence[Row | str]) -> list[Encoded]:
         """Rows as the model reads them. Raises ``DataError`` as above."""
@@ -82,6 +96,34 @@ class TaskPredictor:
             for i, answer in zip(order[part], self.task.decode(outputs, chosen, self.tokenizer), strict=True):
                 answers[i] = answer
         return answers
+
+
+@dataclass(frozen=True)
+class Confident:
+    """A predictor whose answers come with the probability that they are right."""
+
+    predictor: TaskPredictor
+    calibration: Calibration
+
+    @property
+    def task(self) -> Any:
+        return self.predictor.task
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.predictor.tokenizer
+
+    def __call__(self, rows: Sequence[Row | str]) -> list[Sure]:
+        return self.predict(self.encode(rows))
+
+    def encode(self, rows: Sequence[Row | str]) -> list[Encoded]:
+        return self.predictor.encode(rows)
+
+    def sizes(self, encoded: Sequence[Encoded]) -> list[int]:
+        return self.predictor.sizes(encoded)
+
+    def predict(self, encoded: Sequence[Encoded]) -> list[Sure]:
+        return [Sure(one, self.calibration(one)) for one in self.predictor.predict(encoded)]
 
 
 def read_rows_like(rows: Sequence[Row | str], shapes: Sequence[Shape]) -> Iterator[dict[str, Any]]:

@@ -263,10 +263,13 @@ def _train(
         say(f"{name}:")
         inputs, predictor = part.inputs, tuned(predictors[name], part.inputs.splits["validation"])
         findings, scores = stage.final_scores(predictor.task, predictor, inputs.splits)
-        about = (findings, inputs.tables, inputs.splits, part.noticed, scores | taken, lines_of(name, log))
+        last, reported = [*findings.values()][-1], scores | taken
+        about = (last, inputs.tables, inputs.splits, part.noticed, reported, lines_of(name, log))
         size = f"{heads.config.model_type}, {told(adapted[name].model)}"
         runs[name] = Run(size, part.recipe.adapt.kind, chosen[name].metric, *about)
-        work.finish_part(name, _finished(part, predictor.task, adapted[name], runs[name], work.result / name))
+        made = _finished(part, predictor.task, adapted[name], runs[name], work.result / name)
+        stage.calibrate(findings, work.result / name)
+        work.finish_part(name, made)
     return Found(runs, taken)
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
-from lathe.core import parallel, runtime
+from lathe.core import calibration, parallel, runtime
 from lathe.core.batches import EncodedRows, StepSize, refuse_sizes
 from lathe.core.bundle import Bundle, Manifest
 from lathe.core.data import Columns, Table, write_quarantine
@@ -256,18 +256,26 @@ def _train(
         restore_best(work, model)
     predictor = tuned(predictor, splits["validation"])
     findings, scores = final_scores(predictor.task, predictor, splits)
-    return findings, predictor.task, scores | taken
+    calibrate(findings, work.result)
+    return [*findings.values()][-1], predictor.task, scores | taken
+
+
+def calibrate(findings: Mapping[str, Findings], folder: Path) -> None:
+    """Keep how sure the model may be of its answers: by the validation rows, which have selected it, too."""
+    held_out = findings["validation"]
+    calibration.write(folder, held_out.kind, held_out.golds, held_out.predictions)
 
 
 def final_scores(
     task: AnyTask, predictor: TaskPredictor, splits: Mapping[str, Examples]
-) -> tuple[Findings, dict[str, Any]]:
-    """The best model beside its cheap baseline, on everything it was not trained on; the findings are of the last."""
+) -> tuple[dict[str, Findings], dict[str, Any]]:
+    """The best model beside its cheap baseline, on everything it was not trained on."""
     simple = baseline(task, splits["train"].rows)
     scores: dict[str, Any] = {}
+    shown: dict[str, Findings] = {}
     for name in ("validation", *(["test"] if "test" in splits else [])):
         golds = [task.gold(row) for row in splits[name].rows]
-        findings = Findings(task.kind, task.labels or (), golds, answers_to(predictor, splits[name]))
+        findings = shown[name] = Findings(task.kind, task.labels or (), golds, answers_to(predictor, splits[name]))
         found = {metric: score(function, golds, findings.predictions) for metric, function in task.metrics.items()}
         cheap = evaluate(task.metrics, golds, simple_answers(simple, splits[name]))
         scores[name] = {metric: one.value for metric, one in found.items()}
@@ -275,4 +283,4 @@ def final_scores(
         scores[f"{name}_baseline"] = cheap
         told = [f"{metric} {one.value:.4f} (baseline {cheap[metric]:.4f})" for metric, one in found.items()]
         say(f"{name}: {', '.join(told)}")
-    return findings, scores
+    return shown, scores

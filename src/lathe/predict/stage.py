@@ -10,9 +10,10 @@ from pydantic import Field
 from lathe.core.answers import Tally, answer_rows, open_rows, quarantine_of, refuse_place
 from lathe.core.batching import Batcher
 from lathe.core.bundle import Bundle
+from lathe.core.calibration import refuse_unscored
 from lathe.core.data import Columns
 from lathe.core.errors import RecipeError
-from lathe.core.predictor import TaskPredictor
+from lathe.core.predictor import Confident, TaskPredictor
 from lathe.core.recipe import recipe
 from lathe.core.report import Told, say
 from lathe.core.runtime import Precision
@@ -44,6 +45,8 @@ class Recipe:
     """Of matrix products, for a torch model."""
     top_k: int | None = Field(None, ge=1)
     """Pieces told for each mask, most likely first, of a masked language model; 5 if not given."""
+    confidence: bool = False
+    """Tell beside each answer a calibrated probability that it is right."""
 
 
 @dataclass
@@ -53,7 +56,7 @@ class _Answers:
     While the model answers some rows, the next ones are read and tokenized.
     """
 
-    model: TaskPredictor
+    model: TaskPredictor | Confident
     batcher: Batcher
     truncated: int = 0
 
@@ -72,11 +75,13 @@ def run(recipe: Recipe, out: Path | None = None) -> Told:
     asked, data = asked_of(Bundle.open(recipe.bundle, kind="model")), recipe.data
     if recipe.top_k and not isinstance(asked, Fill):
         raise RecipeError(f"top_k: {recipe.bundle} fills no masks, it answers by {asked.kind}")
+    if recipe.confidence:
+        refuse_unscored(asked.kind)
     reader = open_rows(data.file, data.stdin, asked.unlabelled, data.columns, ANSWER)
     model = load(recipe.bundle, recipe.precision)
     model = replace(model, task=replace(model.task, top_k=recipe.top_k)) if recipe.top_k else model
     with Batcher(model.tokens_per_batch) as batcher:
-        answers = _Answers(model, batcher)
+        answers = _Answers(model.confident if recipe.confidence else model, batcher)
         tally = answer_rows(reader, answers, out, quarantine, "predicting")
     return _tell(out, quarantine, tally, answers.truncated)
 

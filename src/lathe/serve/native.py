@@ -26,7 +26,7 @@ from lathe.serve.schema import (
     question_of,
     row_of,
 )
-from lathe.serve.served import GENERATE, Served
+from lathe.serve.served import GENERATE, Answers, Served
 from lathe.serve.web import APIRouter, JSONResponse, PlainTextResponse, Request, StreamingResponse
 
 NDJSON = "application/x-ndjson"
@@ -48,17 +48,18 @@ def _add_task(router: APIRouter, desk: Desk, kind: str) -> None:
     async def answer(request: Request, question: Any) -> JSONResponse:
         """Answer each row."""
         served = desk.models.asked(question.model, [kind], kind)
-        return await predicted(desk, request, served, question.rows)
+        return await predicted(desk, request, served, question.rows, answering(served, question.confidence))
 
-    async def bulk(request: Request, model: str | None = None) -> StreamingResponse:
+    async def bulk(request: Request, model: str | None = None, confidence: bool = False) -> StreamingResponse:
         """Answer a row a line: a line for each, with its `prediction` or its `error`."""
         served = desk.models.asked(model, [kind], kind)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != NDJSON:
             raise Problem(415, f"send the body as Content-Type: {NDJSON}")
+        able = answering(served, confidence)
         lines = [line for line in (await request.body()).split(b"\n") if line.strip()]
         if not lines:
             raise Problem(422, "the body holds no rows; send one a line")
-        return StreamingResponse(_bulk(desk, request, served, kind, lines), media_type=NDJSON)
+        return StreamingResponse(_bulk(desk, request, served, kind, lines, able), media_type=NDJSON)
 
     answer.__annotations__["question"] = question_of(kind)
     router.post(f"/v1/{kind}", response_model=answer_of(kind), name=f"{kind}")(answer)
@@ -73,9 +74,16 @@ def _add_task(router: APIRouter, desk: Desk, kind: str) -> None:
     )(bulk)
 
 
-async def predicted(desk: Desk, request: Request, served: Served, given: Sequence[str | BaseModel]) -> JSONResponse:
+def answering(served: Served, confidence: bool) -> Answers | None:
+    """What answers; None for the model as it is. Raises ``RecipeError`` where a confidence is not known."""
+    return served.confident if confidence else None
+
+
+async def predicted(
+    desk: Desk, request: Request, served: Served, given: Sequence[str | BaseModel], able: Answers | None = None
+) -> JSONResponse:
     rows = [plain(row) for row in given]
-    predictions = await desk.predict(request, served, rows)
+    predictions = await desk.predict(request, served, rows, able)
     return JSONResponse({"model": served.title, "predictions": [one.to_json() for one in predictions]})
 
 
@@ -85,14 +93,14 @@ def plain(row: str | BaseModel) -> Row:
 
 # --------------------------------------------------------------------------------------------------------------- bulk
 async def _bulk(
-    desk: Desk, request: Request, served: Served, kind: str, lines: Sequence[bytes]
+    desk: Desk, request: Request, served: Served, kind: str, lines: Sequence[bytes], able: Answers | None
 ) -> AsyncIterator[bytes]:
     """The lines of the answer, some at a time. A bad row spoils no other."""
     reads = TypeAdapter(row_of(kind))
     for start in range(0, len(lines), BULK_ROWS):
         told = [_read_line(line, reads, desk, served) for line in lines[start : start + BULK_ROWS]]
         good = [place for place, one in enumerate(told) if "error" not in one]
-        for place, answer in zip(good, await _each(desk, request, served, [told[i] for i in good]), strict=True):
+        for place, answer in zip(good, await _each(desk, request, served, [told[i] for i in good], able), strict=True):
             told[place] = answer
         for number, one in enumerate(told, start + 1):
             head = {"line": number} if "error" in one else {"model": served.title}
@@ -122,14 +130,16 @@ def _read_line(line: bytes, reads: TypeAdapter[Any], desk: Desk, served: Served)
         return {"error": problem.message}
 
 
-async def _each(desk: Desk, request: Request, served: Served, rows: Sequence[Row]) -> list[dict[str, Any]]:
+async def _each(
+    desk: Desk, request: Request, served: Served, rows: Sequence[Row], able: Answers | None
+) -> list[dict[str, Any]]:
     """The answers to rows; where they cannot be read together, each by itself."""
     try:
-        return [{"prediction": one.to_json()} for one in await desk.predict(request, served, rows)]
+        return [{"prediction": one.to_json()} for one in await desk.predict(request, served, rows, able)]
     except DataError as error:
         if len(rows) == 1:
             return [{"error": str(error).removeprefix("row 0: ")}]
-        return [(await _each(desk, request, served, [row]))[0] for row in rows]
+        return [(await _each(desk, request, served, [row], able))[0] for row in rows]
     except Problem as problem:
         return [{"error": problem.message}] * len(rows)
 

@@ -115,15 +115,20 @@ AnyRow = (
 )
 
 
+SURE = "Calibrated probability that the answer is right, where it was asked for; of a frame, its label."
+
+
 class LabelAnswer(Object):
     label: str
     score: float = Field(description="Probability of the label.")
     scores: dict[str, float] = Field(description="Probability of each label.")
+    confidence: float | None = Field(None, description=SURE)
 
 
 class LabelsAnswer(Object):
     labels: list[str]
     scores: dict[str, float] = Field(description="Of each label the probability that it is there.")
+    confidence: dict[str, float] | None = Field(None, description="The same, calibrated, where it was asked for.")
 
 
 class NumberAnswer(Object):
@@ -134,6 +139,7 @@ class ChoiceAnswer(Object):
     index: int = Field(description="Which of the choices, from 0.")
     score: float = Field(description="Probability of the choice.")
     scores: list[float] = Field(description="Probability of each choice.")
+    confidence: float | None = Field(None, description=SURE)
 
 
 class SpanAnswer(Object):
@@ -146,6 +152,12 @@ class SpanAnswer(Object):
 class SpansAnswer(Object):
     spans: list[SpanAnswer]
     tags: list[str] | None = None
+
+
+class TagAnswer(SpansAnswer):
+    confidence: list[float] | None = Field(
+        None, description=f"Of each span, in their order: {SURE[0].lower()}{SURE[1:]}"
+    )
 
 
 class FrameAnswer(LabelAnswer, SpansAnswer):
@@ -180,6 +192,7 @@ class ContextAnswer(Object):
     score: float = Field(description="Probability of the answer.")
     no_answer: float = Field(description="Probability that the context has none.")
     others: list["ContextAnswer"] | None = Field(None, description="The next best.")
+    confidence: float | None = Field(None, description=SURE)
 
 
 class TextAnswer(Object):
@@ -221,7 +234,7 @@ AnyAnswer = (
     | LabelsAnswer
     | NumberAnswer
     | ChoiceAnswer
-    | SpansAnswer
+    | TagAnswer
     | FrameAnswer
     | RelationsAnswer
     | EventsAnswer
@@ -355,7 +368,7 @@ WIRES = {
     "multilabel": Wire(_TEXTS, [LabelsAnswer]),
     "score": Wire(_TEXT_OR_PAIR, [NumberAnswer]),
     "choose": Wire([ChoicesRow], [ChoiceAnswer]),
-    "tag": Wire(_TEXT_OR_TOKENS, [SpansAnswer]),
+    "tag": Wire(_TEXT_OR_TOKENS, [TagAnswer]),
     "intent": Wire(_TEXT_OR_TOKENS, [FrameAnswer]),
     "relate": Wire([*_TEXT_OR_TOKENS, EntitiesRow, EntitiesOfTokensRow, EndsRow, EndsOfTokensRow], [RelationsAnswer]),
     "event": Wire(_TEXT_OR_TOKENS, [EventsAnswer]),
@@ -381,7 +394,9 @@ def question_of(kind: str) -> type[BaseModel]:
     """The body of a request to ``/v1/{kind}``."""
     rows = Field(description="Each row is answered by itself.", min_length=1)
     model = Field(None, description="Name of the model, or name@version; needed where several have this task.")
+    sure = Field(False, description="Whether each prediction comes with its calibrated confidence.")
     fields: dict[str, Any] = {"rows": (GenericAlias(list, row_of(kind)), rows), "model": (str | None, model)}
+    fields["confidence"] = (bool, sure)
     return create_model(f"{kind.title()}Question", __base__=Object, **fields)
 
 

@@ -11,8 +11,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from lathe.core.bundle import Bundle
 from lathe.core.errors import RecipeError
-from lathe.core.predictions import Prediction
-from lathe.core.predictor import TaskPredictor
+from lathe.core.predictor import Confident, TaskPredictor
 from lathe.core.runtime import Precision
 from lathe.core.types import Encoded, Row
 from lathe.generation import Generator, WritingForward, load_generator
@@ -39,7 +38,7 @@ class Answers(Protocol):
 
     def sizes(self, encoded: Sequence[Encoded]) -> list[int]: ...
 
-    def predict(self, encoded: Sequence[Encoded]) -> list[Prediction]: ...
+    def predict(self, encoded: Sequence[Encoded]) -> list[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -78,6 +77,13 @@ class Served:
     @property
     def labels(self) -> tuple[str, ...]:
         return tuple(getattr(self.task, "labels", None) or ())
+
+    @property
+    def confident(self) -> Confident:
+        """What answers with how likely each answer is right. Raises ``RecipeError`` where that is not known."""
+        if not isinstance(self.predictor, TaskPredictor):
+            raise RecipeError(f"confidence: there is none for {' and '.join(self.kinds)}; leave it out")
+        return self.predictor.confident
 
     @property
     def tokenizer(self) -> Any:
