@@ -273,3 +273,21 @@ def test_the_language_is_remembered(browser, address):
         page.click("#language")
         page.reload()
         page.get_by_text("试用", exact=True).wait_for()
+
+
+def test_models_with_an_ancestor_in_common_are_drawn_by_size_and_score(browser, address):
+    def about(route):
+        told = route.fetch().json()
+        teacher = next(one for one in told["models"] if one["name"] == "classify") | {"scores": {"test.accuracy": 0.9}}
+        parent = {"name": "classify", "digest": teacher["digest"], "stage": "finetune", "scores": {}}
+        student = teacher | {"name": "student", "digest": "d", "size_bytes": 9000, "parents": [parent]}
+        route.fulfill(json=told | {"models": [teacher, student | {"scores": {"test.accuracy": 0.88}}]})
+
+    with visit(browser, *WIDE) as page:
+        page.route("**/v1/about", about)
+        page.goto(f"{address}/#models")
+        page.wait_for_selector(".front circle")
+        left = {
+            one: page.locator(".front text", has_text=one).first.get_attribute("x") for one in ("classify", "student")
+        }
+        assert page.locator(".front circle").count() == 2 and float(left["student"]) < float(left["classify"])
