@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from lathe.serve.page import NAMES
+
 from .conftest import EXAMPLES
 
 NDJSON = "application/x-ndjson"
@@ -38,7 +40,9 @@ BODIES: dict[str, Any] = {
 }
 """By path, with its query where that names the model; a list is the lines of a bulk."""
 GETS = ["/health", "/ready", "/", "/ping", "/metrics", "/openapi.json", "/v1/models", "/v1/models/classify"]
-GETS += ["/info?model=classify", "/models/classify/info", "/models/classify/health"]
+GETS += ["/info?model=classify", "/models/classify/info", "/models/classify/health", "/v1/about", "/v1/traffic"]
+PAGE = ["/", *(f"/page/{name}" for name in NAMES if name != "index.html")]
+GETS += PAGE[1:]
 """What is asked without a body."""
 
 

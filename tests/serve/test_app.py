@@ -64,7 +64,7 @@ def test_the_schema_is_typed_and_served_without_pages_that_fetch_scripts(client)
     schema = client.get("/openapi.json").json()
     question = schema["paths"][ROUTE]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert question == {"$ref": "#/components/schemas/ClassifyQuestion"}
-    assert {"ClassifyQuestion", "ClassifyAnswer", "ProblemAnswer", "SpansAnswer"} <= schema["components"][
+    assert {"ClassifyQuestion", "ClassifyAnswer", "ProblemAnswer", "TaggedAnswer"} <= schema["components"][
         "schemas"
     ].keys()
     assert client.get("/docs").status_code == 404

@@ -12,7 +12,7 @@ from lathe.serve.limits import Limits
 
 from .conftest import EXAMPLES
 from .direct import direct
-from .questions import BODIES, GETS, content_of, is_bulk
+from .questions import BODIES, GETS, PAGE, content_of, is_bulk
 
 KEY = {"authorization": "Bearer " + "k" * 20}
 NO_KEYS = [{}, {"authorization": "Bearer " + "l" * 20}, {"authorization": "Basic x"}, {"x-api-key": ""}]
@@ -107,7 +107,7 @@ def test_every_route_is_asked_here(app):
 
 
 def test_only_life_is_told_without_a_key(client):
-    """Every route by every method: nothing new is open."""
+    """Every route by every method: nothing new is open, and of the page what holds nothing."""
     assert set(OPEN) == {"/health", "/ready"}
     places = {path.partition("?")[0] for path in (*BODIES, *GETS)} | {"/nothing", "/health/x", "//health", "/Health"}
     answered = {
@@ -117,7 +117,7 @@ def test_only_life_is_told_without_a_key(client):
         for headers in NO_KEYS
         if client.request(method, path, headers=headers).status_code != 401
     }
-    assert answered == {(path, method) for path in OPEN for method in ("GET", "HEAD")}
+    assert answered == {(path, method) for path in (*OPEN, *PAGE) for method in ("GET", "HEAD")}
     assert all(client.get(path, KEY).status_code == 200 for path in GETS)
 
 
@@ -133,7 +133,7 @@ def test_other_media_types_and_methods_are_refused(client, path):
     for media_type in ("text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"):
         assert send(client, path, body, {**KEY, "content-type": media_type}).status_code == 415
     for method in METHODS:
-        has = method == "POST" or (method == "GET" and path.startswith("/?"))
+        has = method == "POST" or (method in ("GET", "HEAD") and path.startswith("/?"))
         assert (client.request(method, path, body, KEY).status_code == 405) != has
 
 

@@ -92,5 +92,5 @@ def test_a_method_that_a_path_has_not_is_answered_with_those_that_it_has(serving
         found = {path: client.request("PATCH", path) for path in ("/", "/health", "/v1/classify", "/v1/models")}
     assert {reply.status_code for reply in found.values()} == {405}
     assert {path: reply.headers["allow"] for path, reply in found.items()} == {
-        "/": "GET, POST", "/health": "GET, HEAD", "/v1/classify": "POST", "/v1/models": "GET"
+        "/": "GET, HEAD, POST", "/health": "GET, HEAD", "/v1/classify": "POST", "/v1/models": "GET"
     }  # fmt: skip

@@ -11,8 +11,8 @@ from lathe import __version__
 from lathe.core.bundle import Ancestor
 from lathe.core.card import figures
 from lathe.serve.desk import Desk
-from lathe.serve.schema import About, ModelAbout, ModelTraffic, Parent, Second, Traffic
 from lathe.serve.served import GENERATE, Served
+from lathe.serve.told import About, ModelAbout, ModelTraffic, Parent, Second, Traffic
 from lathe.serve.web import APIRouter, Request, Response
 
 NAMES = (
