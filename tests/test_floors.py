@@ -21,6 +21,7 @@ FLOORS = {
     "loader": 2.2,  # opens language models, too
     "__init__": 2.5,  # `lathe` itself, which offers `lathe.load` and `lathe.load_generator`
     "verbs": 2.5,
+    "feedback": 2.6,  # kept by serve
     **dict.fromkeys(["corpus", "tokenizer", "pretrain", "negatives", "finetune", "compress"], 3),
     **dict.fromkeys(["evaluate", "predict", "generate", "serve", "inspect"], 3),
     "training": 3.5,  # opens recipes of stages

@@ -53,6 +53,9 @@ VERBS = {
         "lathe.generate", "go on from a prompt, or answer it; or every row of a file", ("bundle", "prompt"), "optional"
     ),
     "serve": Verb("lathe.serve", "serve models over HTTP", ("bundle...",), "", named=True),
+    "feedback": Verb(
+        "lathe.feedback", "what people said of served answers, as rows to train on", ("store",), "optional"
+    ),
     "check": Verb(
         "lathe.inspect.check", "look at a data file or a recipe before anything is trained", ("data.file",), ""
     ),

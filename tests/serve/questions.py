@@ -36,11 +36,13 @@ BODIES: dict[str, Any] = {
     "/models/transform": {"inputs": "good film", "parameters": {"max_new_tokens": 3}},
     "/models/fill": {"inputs": "a [MASK] film"},
     "/models/likelihood": {"inputs": "good film", "parameters": {"max_new_tokens": 3}},
+    "/v1/feedback": {"model": "classify", "task": "classify", "row": {"text": "good film"}, "rating": 1},
     **{f"/v1/{kind}/bulk?model={name}": [row] * 2 for kind, (name, row) in ROWS.items() if kind != "generate"},
 }
 """By path, with its query where that names the model; a list is the lines of a bulk."""
 GETS = ["/health", "/ready", "/", "/ping", "/metrics", "/openapi.json", "/v1/models", "/v1/models/classify"]
 GETS += ["/info?model=classify", "/models/classify/info", "/models/classify/health", "/v1/about", "/v1/traffic"]
+GETS += ["/v1/feedback", "/v1/feedback/summary"]
 PAGE = ["/", *(f"/page/{name}" for name in NAMES if name != "index.html")]
 GETS += PAGE[1:]
 """What is asked without a body."""

@@ -5,14 +5,16 @@ schema does not say. No text of a request comes back in an error, and none goes 
 documentation: it would fetch its scripts from elsewhere.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from lathe import __version__
-from lathe.serve import native, page
+from lathe.serve import feedback, native, page
 from lathe.serve.desk import Desk
 from lathe.serve.dialects import huggingface, openai, tei
 from lathe.serve.guard import Guard
+from lathe.serve.keeper import Keeper
 from lathe.serve.keys import Keys
 from lathe.serve.limits import Limits
 from lathe.serve.problems import add_handlers
@@ -27,6 +29,7 @@ _PROBLEMS = {
     401: "No key, or none that is known.",
     404: "No such model, or none that answers this.",
     408: "The body did not arrive in time.",
+    409: "Other feedback has this id.",
     413: "The body, a row, or their number is too large.",
     415: "The body is said to be something else than it must be.",
     421: "The request calls this server by a name that is not its own.",
@@ -42,6 +45,7 @@ def build_app(
     keys: Keys | None = None,
     hosts: frozenset[str] = frozenset(),
     writes_log: bool = True,
+    keeper: Keeper | None = None,
 ) -> Guard:
     """Everything that ``models`` answer, in every dialect, behind a guard."""
     keys = keys or Keys()
@@ -51,6 +55,8 @@ def build_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         desk.close()
+        if keeper is not None:
+            await asyncio.to_thread(keeper.close)
 
     app = FastAPI(
         title=f"Lathe: {', '.join(model.title for model in models.values())}",
@@ -62,8 +68,9 @@ def build_app(
     )
     add_handlers(app)
     app.state.routes = [route for route in app.routes if isinstance(route, Route)]  # what is included is no list
-    for dialect in (page, native, openai, tei, huggingface):
-        router = dialect.routes(desk)
+    app.state.keeps_feedback = keeper is not None
+    told = [dialect.routes(desk) for dialect in (page, native, openai, tei, huggingface)]
+    for router in (*told, feedback.routes(desk, keeper)):
         app.include_router(router)
         app.state.routes += router.routes
-    return Guard(app, limits, keys, hosts, writes_log=writes_log)
+    return Guard(app, limits, keys, hosts, writes_log=writes_log, keeper=keeper)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lathe.serve.gate import Gate
+from lathe.serve.keeper import Keeper, figures
 from lathe.serve.keys import Keys, is_known_host
 from lathe.serve.limits import Limits
 from lathe.serve.meters import Meters
@@ -48,6 +49,7 @@ class Guard:
     meters: Meters = field(default_factory=Meters)
     writes_log: bool = True
     gate: Gate = field(default_factory=Gate)
+    keeper: Keeper | None = None
     draining: bool = False  # it ends: connections are closed after their answer, and it is not ready
     _bytes: int = 0  # of all requests that are under way
 
@@ -149,7 +151,8 @@ class Guard:
         if visit.rows:
             self.meters.count("lathe_rows_total", visit.rows, model=visit.model)
             self.meters.count("lathe_tokens_total", visit.tokens, model=visit.model)
-        if self.writes_log and not (route in QUIET and status == 200):
+        keeps = self.keeper is not None and self.keeper.options.statistics
+        if (self.writes_log or keeps) and not (route in QUIET and status == 200):
             line: dict[str, Any] = {
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
                 "id": visit.id,
@@ -163,6 +166,10 @@ class Guard:
                 "tokens": visit.tokens,
                 "bytes": visit.size_bytes,
             }
+            if self.keeper is not None:
+                self.keeper.note(figures(line))
+            if not self.writes_log:
+                return
             with suppress(OSError):  # where nobody can read it, work goes on
                 print(json.dumps(line), file=sys.stderr, flush=True)
 

@@ -222,6 +222,7 @@ def _add_state(router: APIRouter, desk: Desk) -> None:
             "lathe_requests_in_flight": {(): guard.meters.in_flight},
             "lathe_requests_refused_unseen": {(): guard.gate.refused},
             "lathe_waiting_tokens": {(("model", one.title),): desk.batcher(one).waiting for one in served},
+            **({"lathe_statistics_dropped": {(): keeper.dropped}} if (keeper := request.scope["guard"].keeper) else {}),
             "lathe_model_info": {(("model", one.title), ("task", " ".join(one.kinds))): 1 for one in served},
         }
         return PlainTextResponse(guard.meters.text(gauges), media_type=MEDIA_TYPE)

@@ -67,7 +67,7 @@ def _add_told(router: APIRouter, desk: Desk) -> None:
         limits = desk.limits
         return About(
             version=__version__,
-            feedback=any(getattr(route, "path", "") == "/v1/feedback" for route in request.app.routes),
+            feedback=request.app.state.keeps_feedback,
             rows=limits.rows,
             characters=limits.characters,
             new_tokens=limits.new_tokens,

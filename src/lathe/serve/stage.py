@@ -16,6 +16,7 @@ from lathe.core.recipe import recipe
 from lathe.core.report import Told, say
 from lathe.core.runtime import Precision
 from lathe.serve.example import example
+from lathe.serve.keeping import Keeping
 from lathe.serve.keys import Keys, is_own
 from lathe.serve.limits import Limits
 from lathe.serve.served import Models, names_of, open_models, titles_of
@@ -43,6 +44,8 @@ class Recipe:
     """Whether each request is noted on standard error: a line of JSON, without its texts."""
     limits: Limits = Limits()
     """How much requests may ask."""
+    feedback: Keeping = Keeping()
+    """What is kept of what people say of answers."""
     precision: Precision = "fp32"
     """Of matrix products, for a torch model."""
 
@@ -70,19 +73,21 @@ def run(recipe: Recipe) -> Told:
 def _answer(recipe: Recipe, listeners: Sequence[socket.socket], place: int) -> None:
     """What one process does, with a listener of its own."""
     from lathe.serve.app import build_app
+    from lathe.serve.keeper import Keeper
     from lathe.serve.refresh import Refresh, warm
     from lathe.serve.server import serve
 
     keys = Keys.read(recipe.keys) if recipe.keys else Keys()
     names = frozenset(name.lower() for name in (*recipe.hosts, recipe.host))
     folders = names_of(recipe.bundle)
+    keeper = Keeper(recipe.feedback) if recipe.feedback.store is not None else None
     models = open_models(folders, recipe.precision)
     for served in models.values():
         warm(served)
     if place == 0:
         address = _address(recipe.host, listeners[0].getsockname()[1])
         say(f"{_titles(models)} on {address}; Ctrl-C stops it. Try:\n  {_example(address, models)}")
-    app = build_app(models, recipe.limits, keys, names, recipe.log)
+    app = build_app(models, recipe.limits, keys, names, recipe.log, keeper)
     serve(app, listeners[place], recipe.drain_s, Refresh(models, folders, recipe.precision))
 
 
