@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from lathe.core.predictor import read_rows_like
 from lathe.feedback.rows import check_correction, without_personal
 from lathe.feedback.store import Record, Store, StoreError
 from lathe.serve.desk import Desk
@@ -149,6 +150,8 @@ def _record(desk: Desk, question: FeedbackQuestion, keeper: Keeper, by: str) -> 
         TypeAdapter(row_of(question.task) if question.task in WIRES else TextRow).validate_python(question.row)
     except ValidationError:
         raise Problem(422, f"row: no row of {served.title}; see /openapi.json") from None
+    if served.task is not None:
+        list(read_rows_like([question.row], served.task.unlabelled))  # as it was read to be answered
     record = Record(
         id=question.id or secrets.token_hex(16),
         task=question.task,
