@@ -110,6 +110,7 @@ class Client:
     def __init__(self, host: str, port: int, requests: Sequence[bytes], keeps_bodies: bool = False) -> None:
         self.host, self.port, self.requests, self.keeps_bodies = host, port, requests, keeps_bodies
         self._free: deque[_Connection] = deque()
+        self.was_closed = False  # whether the connection of the last answer ended with it
 
     async def ask(self, number: int, load: Load, due_s: float, start_s: float) -> int:
         """Ask one question, and note its answer."""
@@ -121,7 +122,8 @@ class Client:
         load.question.append(number)
         if self.keeps_bodies:
             load.bodies.append(body)
-        if connection is not None and not connection.transport.is_closing():
+        self.was_closed = connection is None or connection.transport.is_closing()
+        if connection is not None and not self.was_closed:
             self._free.append(connection)
         return status
 
@@ -146,6 +148,21 @@ class Client:
         async def one() -> None:
             for number in numbers:
                 await self.ask(number, load, time.perf_counter() - start_s, start_s)
+
+        await asyncio.gather(*(one() for _ in range(clients)))
+        load.seconds = time.perf_counter() - start_s
+        self.close()
+        return load
+
+    async def until(self, ends: asyncio.Event, clients: int, stops_when_closed: bool = False) -> Load:
+        """So many clients that ask on until told to end, or until the server closes their connection."""
+        load, start_s = Load(), time.perf_counter()
+
+        async def one() -> None:
+            while not ends.is_set():
+                await self.ask(0, load, time.perf_counter() - start_s, start_s)
+                if stops_when_closed and self.was_closed:
+                    return
 
         await asyncio.gather(*(one() for _ in range(clients)))
         load.seconds = time.perf_counter() - start_s
