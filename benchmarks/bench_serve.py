@@ -20,7 +20,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,8 @@ def running(server: Server) -> Iterator[Server]:
             time.sleep(0.5)
         yield server
     finally:
-        os.killpg(server.process.pid, signal.SIGKILL)  # LitServe's workers outlive it otherwise
+        with suppress(ProcessLookupError):
+            os.killpg(server.process.pid, signal.SIGKILL)  # LitServe's workers outlive it otherwise
         server.process.wait()
 
 
