@@ -256,3 +256,18 @@ def test_bad_steps_may_pass(poisoned, train, tmp_path):
     texts = [json.loads(line)["text"] for line in train.read_text(encoding="utf-8").splitlines()]
     assert all("awful" in texts[row] for line in bad for row in line["rows"])
     assert all(line["rows"] for line in bad)
+
+
+def test_the_confidence_of_a_model_is_fitted_on_its_validation_rows_where_they_are_enough(recipe, train, tmp_path):
+    lines = train.read_text("utf-8").splitlines(keepends=True)
+    (tmp_path / "validation.jsonl").write_text("".join(lines[:24]), encoding="utf-8")
+    train.write_text("".join(lines[24:]), encoding="utf-8")
+    few = load(run(recipe(), tmp_path / "few").path)
+    data = {"train": train, "validation": tmp_path / "validation.jsonl"}
+    bundle = run(recipe(data=data), tmp_path / "enough")
+    [answer] = load(bundle.path).confident(["good film"])
+    assert "calibration.json" in bundle.manifest.files
+    assert 0.0 < answer.confidence <= 1.0
+    assert answer.prediction.label == load(bundle.path)(["good film"])[0].label
+    with pytest.raises(RecipeError, match="confidence"):
+        few.confident(["good film"])
