@@ -191,3 +191,14 @@ def test_what_would_be_answered_too_late_is_refused(model):
         assert refused.value.retry_s >= 1
         assert batcher.is_full("", 1)
         model.goes_on.set()
+
+
+def test_rows_that_are_being_read_keep_others_out_until_they_are_withdrawn(model):
+    with Batcher(waiting_tokens=10) as batcher:
+        withdraw = batcher.announce(8)
+        assert not batcher.is_full("", 2)
+        assert batcher.is_full("", 3)
+        withdraw()
+        withdraw()
+        assert not batcher.is_full("", 10)
+        assert batcher.submit(model, [1], [10]).result(10) == [2]

@@ -116,6 +116,7 @@ class Batcher:
         self.tokens, self.waiting_tokens, self.share_ratio, self.hold_s = tokens, waiting_tokens, share_ratio, hold_s
         self.wait_s = wait_s
         self._pace = Pace()
+        self._announced = 0  # tokens of rows that are still being read
         self._free_s = 0.0  # when the batch that runs will have ended, by time.monotonic
         self._jobs: OrderedDict[str, deque[_Job]] = OrderedDict()  # of each key, whose turn it is first
         self._tokens_of: dict[str, int] = {}  # waiting, of each key
@@ -151,6 +152,22 @@ class Batcher:
         with self._changed:
             self._refuse_busy(key, size)
 
+    def announce(self, size: int) -> Callable[[], None]:
+        """From now on about so many tokens are taken to wait, until what comes back is called, once or more often.
+
+        Rows that are being read keep others out: else more would be read than can be answered.
+        """
+        left = size
+
+        def withdraw() -> None:
+            nonlocal left
+            with self._changed:
+                self._announced, left = self._announced - left, 0
+
+        with self._changed:
+            self._announced += size
+        return withdraw
+
     def is_full(self, key: str, size: int) -> bool:
         try:
             self.refuse_busy(key, size)
@@ -181,7 +198,7 @@ class Batcher:
             return sum(self._tokens_of.values())
 
     def _refuse_busy(self, key: str, size: int) -> None:
-        own, total = self._tokens_of.get(key, 0), sum(self._tokens_of.values())
+        own, total = self._tokens_of.get(key, 0), sum(self._tokens_of.values()) + self._announced
         if not total:
             return
         wait_s = self._wait_s(total + size)

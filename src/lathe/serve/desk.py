@@ -29,6 +29,8 @@ T = TypeVar("T")
 _UNFIT = re.compile("[\0\ud800-\udfff]")  # NUL, which ends a text elsewhere; halves of a pair are no characters
 UNWATCHED_S = 0.05
 """So long a request waits before anybody looks whether its client has left."""
+CHARACTERS = 4
+"""So many are taken for a token of a text that is still to be read."""
 _KEY_SHARE = 0.5  # of the queue, where there are several keys
 
 
@@ -90,11 +92,17 @@ class Desk:
         self._admit(visit, served, rows)
         batcher = self.batcher(served)
 
+        withdraw = batcher.announce(sum(map(len, strings(rows))) // CHARACTERS + len(rows))
+
         def asked() -> Future[list[Any]]:
             encoded = able.encode(rows)
+            withdraw()
             return self._submit(visit, served, batcher, able.predict, encoded, able.sizes(encoded))
 
-        return await _in_time(request, self._readers.call(asked))
+        try:
+            return await _in_time(request, self._readers.call(asked))
+        finally:
+            withdraw()
 
     async def encode(
         self, request: Request, served: Served, rows: Sequence[Row], predictor: Answers | None = None
